@@ -1,0 +1,1 @@
+"""Pointsman's service: domain, ports, services, storage, HTTP API and command line."""

@@ -1,0 +1,1 @@
+"""What the service talks about: models, tasks, decisions, outcomes, feedback. Frozen values, no I/O."""

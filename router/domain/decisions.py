@@ -1,0 +1,86 @@
+"""A logged choice, and what is said about it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A posterior mean with its 90 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a model is expected to do on this task. Cost is None where the price is unknown and none was observed."""
+
+    quality: Estimate
+    cost_usd: Estimate | None
+    latency_s: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A model that was left out, and why: a machine-readable code and a sentence."""
+
+    model: str
+    code: str
+    """retired, not_allowed, excluded, provider_not_allowed, modality, capability, context_window, max_cost, price_unknown, max_latency, min_quality"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """An eligible model that was not drawn."""
+
+    model: str
+    expected: Expected
+    utility: float
+    propensity: float
+    probability_best: float
+    flip: str
+    """What would have made this model the choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One draw from the policy: everything needed to recompute it and to evaluate other policies on the log.
+
+    ``eligible`` is ordered by model id; ``propensities[i]`` belongs to ``eligible[i]`` and is a multiple of 2**-24.
+    """
+
+    id: str
+    at: float
+    """Unix time in seconds."""
+    task_type: str
+    features_schema: int
+    features: bytes
+    """float32 little-endian, as encoded under ``features_schema``."""
+    request: dict[str, Any]
+    """Limits, weights and needs of the task: numbers and identifiers only, never text of the caller's prompt."""
+    eligible: tuple[str, ...]
+    propensities: tuple[float, ...]
+    model: str
+    propensity: float
+    confidence: float
+    """Probability of being the best eligible model under the posterior."""
+    reason: str
+    policy: str
+    policy_version: str
+    """Hyper-parameters and catalogue the policy was built from, as a short hash."""
+    policy_seq: int
+    """Log position of the learned state the decision was taken with."""
+    catalog_version: str
+    fallback: bool = False
+    forced: bool = False
+    """True: not drawn by the policy (fallback, battery); never used in propensity-weighted estimates."""
+    episode_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    excluded: tuple[Exclusion, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    """For the answer only; recomputed from the log on demand, not stored."""
+    expected: Expected | None = None
+    """Stored as numbers so that a report needs no refold."""

@@ -1,0 +1,155 @@
+"""The append-only log: what is asked to be written, what was written, and what the learner reads back in order.
+
+Everything that is acknowledged gets a strictly increasing ``seq`` in commit order, shared by all kinds of record.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from router.domain.decisions import Decision
+
+
+class Status(StrEnum):
+    """How a call ended. Failures feed reliability and never quality."""
+
+    OK = "ok"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    """By the caller: says nothing about the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one request did. One per decision."""
+
+    decision_id: str
+    status: Status
+    at: float
+    model: str | None = None
+    """The model that served, where it differs from the decision's."""
+    latency_s: float | None = None
+    ttft_s: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A score someone gave a decision. ``score`` in [0, 1]. Natural key: decision + judge + metric."""
+
+    id: str
+    """Made by the service; kept through corrections."""
+    decision_id: str
+    judge: str
+    metric: str
+    score: float
+    at: float
+    idempotency_key: str | None = None
+    comment: str | None = None
+    """Only ever set where the operator opted in to keeping text."""
+    source: str | None = None
+    """Id of the API key that sent it."""
+    weight: float = 1.0
+    """1 for a score of this answer; smaller for weaker evidence, e.g. a preference between two answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackChange:
+    """A correction (new score) or a retraction (``score`` None) of feedback ``id``."""
+
+    id: str
+    score: float | None
+    at: float
+    comment: str | None = None
+
+
+Write = Decision | Outcome | Feedback | FeedbackChange
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The durable result of one write."""
+
+    seq: int
+    """Log position of the record. For a repeated write, that of the first one."""
+    id: str
+    revision: int = 1
+    """Of feedback: 1, then one more for every change."""
+    repeated: bool = False
+    """True: the same write had been acknowledged before and nothing new was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionEvent:
+    """A decision in the log."""
+
+    seq: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeEvent:
+    """An outcome in the log, with what the fold needs of its decision, so that the fold never looks anything up."""
+
+    seq: int
+    decision_seq: int
+    task_type: str
+    model: str
+    """The model that served."""
+    features_schema: int
+    features: bytes
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackEvent:
+    """A change of the scores of one decision: all active scores before and after it, by (judge, metric).
+
+    A first score has it only in ``after``; a correction in both; a retraction only in ``before``.
+    Values are ``(score, weight)``. Folding ``after`` and unfolding ``before`` is exact.
+    """
+
+    seq: int
+    decision_seq: int
+    decision_id: str
+    feedback_id: str
+    revision: int
+    task_type: str
+    model: str
+    """The model that served (the outcome's where one is recorded, else the decision's)."""
+    features_schema: int
+    features: bytes
+    judge: str
+    metric: str
+    before: dict[tuple[str, str], tuple[float, float]]
+    after: dict[tuple[str, str], tuple[float, float]]
+    at: float
+    source: str | None = None
+
+
+LogEvent = DecisionEvent | OutcomeEvent | FeedbackEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A cached fold: learned state up to ``seq``."""
+
+    seq: int
+    features_schema: int
+    digest: str
+    state: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A decision as the log tells it: the choice, what happened, and every revision of its feedback."""
+
+    seq: int
+    decision: Decision
+    outcome: Outcome | None
+    feedback: tuple[dict[str, Any], ...]
+    """Each {id, seq, revision, judge, metric, score (None = retracted), weight, at}, oldest first."""

@@ -1,0 +1,77 @@
+"""What the service can refuse, and what the caller must do next.
+
+    RouterError
+    ├─ ConfigurationInvalid      fix the settings
+    ├─ TaskInvalid               fix the request (field, remedy)
+    ├─ NoEligibleModel           relax a limit or allow the fallback
+    ├─ DecisionNotFound          check the id
+    ├─ FeedbackNotFound          check the id
+    ├─ FeedbackConflict          same key, other payload: correct with PUT
+    ├─ OutcomeConflict           an outcome was already recorded
+    ├─ ModelNotFound             check the id
+    ├─ ModelConflict             the id is taken: change it with PATCH
+    ├─ Overloaded                retry after a moment
+    ├─ StorageUnavailable        retry; the database is not answering
+    └─ SchemaTooNew              run a newer pointsman
+
+Every error carries ``field`` (where in the request, if anywhere) and ``remedy`` (what to do instead). Messages name
+limits and identifiers that the service made itself; they never repeat what the caller sent.
+"""
+
+
+class RouterError(Exception):
+    """A refusal with the field at fault and the remedy."""
+
+    def __init__(self, message: str, *, field: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.remedy = remedy
+
+
+class ConfigurationInvalid(RouterError):
+    """A setting cannot be used."""
+
+
+class TaskInvalid(RouterError):
+    """A request field has an unusable value."""
+
+
+class NoEligibleModel(RouterError):
+    """Every model broke a hard limit and the caller forbids the fallback."""
+
+
+class DecisionNotFound(RouterError):
+    """No decision has that id."""
+
+
+class FeedbackNotFound(RouterError):
+    """No feedback has that id."""
+
+
+class FeedbackConflict(RouterError):
+    """The key was used before with another payload."""
+
+
+class OutcomeConflict(RouterError):
+    """Another outcome is already recorded for the decision."""
+
+
+class ModelNotFound(RouterError):
+    """No model has that id."""
+
+
+class ModelConflict(RouterError):
+    """A model with that id exists already."""
+
+
+class Overloaded(RouterError):
+    """The write queue is full."""
+
+
+class StorageUnavailable(RouterError):
+    """The database does not answer."""
+
+
+class SchemaTooNew(RouterError):
+    """The database was migrated by a newer release."""

@@ -1,0 +1,70 @@
+"""The seams to the outside: the store behind the log. Everything here is synchronous; the writer thread owns it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from router.domain.events import Committed, DecisionRecord, LogEvent, Snapshot, Write
+from router.domain.models import Model
+from router.errors import RouterError
+
+
+class Store(Protocol):
+    """Durable log, catalogue changes and snapshots. Implementations: storage.sql.SqlStore, storage.memory.MemoryStore.
+
+    Raises ``StorageUnavailable`` where the database does not answer.
+    """
+
+    def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
+        """Write a group in one transaction, in order, and return when it is durable.
+
+        Each write gets its own result; a refused one (DecisionNotFound, FeedbackNotFound, FeedbackConflict, OutcomeConflict) does
+        not stop the others. Writes may refer to earlier writes of the same group.
+        Feedback: the same natural key (or the same idempotency key) with the same decision, judge, metric, score and weight is a repeat;
+        with anything else it is a FeedbackConflict whose remedy names the feedback id to PUT. Retracted feedback can be scored again
+        (a new revision of the same id). A FeedbackChange to what already holds is a repeat.
+        """
+        ...
+
+    def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
+        """Events with seq > after_seq in seq order, at most ``limit``."""
+        ...
+
+    def last_seq(self) -> int:
+        """The highest committed seq, 0 when the log is empty."""
+        ...
+
+    def decision(self, decision_id: str) -> DecisionRecord | None: ...
+
+    def decisions(
+        self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None, model: str | None = None, episode_id: str | None = None
+    ) -> list[DecisionRecord]:
+        """Newest first."""
+        ...
+
+    def models(self) -> list[Model]:
+        """Models added or changed at runtime, their latest version each (retired ones included)."""
+        ...
+
+    def save_model(self, model: Model, at: float) -> None:
+        """Append a version of a model; all versions are kept with their time."""
+        ...
+
+    def model_versions(self, model_id: str) -> list[tuple[float, Model]]:
+        """Every stored version, oldest first, with the Unix time it was saved."""
+        ...
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep the newest three."""
+        ...
+
+    def latest_snapshot(self, features_schema: int) -> Snapshot | None: ...
+
+    def counts(self) -> dict[str, int]:
+        """Rows per kind: decisions, outcomes, feedback."""
+        ...
+
+    def check(self) -> None:
+        """Raise StorageUnavailable or SchemaTooNew where the store cannot be used."""
+        ...
+
+    def close(self) -> None: ...
