@@ -1,0 +1,187 @@
+"""Everything an operator can set: ``POINTSMAN_*`` variables, a ``.env`` file, or the TOML file that ``POINTSMAN_CONFIG`` names."""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, TomlConfigSettingsSource
+
+from router.errors import ConfigurationInvalid
+
+PREFIX = "POINTSMAN_"
+CONFIG_VARIABLE = "POINTSMAN_CONFIG"
+_SCHEMES = ("sqlite://", "postgresql+psycopg://", "memory://")
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """The service's settings. Build them with ``load`` so that a bad value names its field and remedy."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    database_url: str = Field("sqlite:///pointsman.db", repr=False)
+    """``sqlite:///FILE``, ``postgresql+psycopg://...`` or ``memory://`` (nothing survives the process)."""
+    durability: Literal["full", "normal"] = "full"
+    """full: an acknowledged write survives power loss; normal: it survives a killed process."""
+    migrate: bool = True
+    """Bring the database to this release's schema at start-up."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=1, le=65535)
+    max_body_bytes: int = Field(1024 * 1024, ge=1024, le=1024**3)
+
+    policy: str = Field("thompson", pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    policy_parameters: dict[str, Finite] = Field(default_factory=dict)
+    """Hyper-parameters of the default policy, by name; in a variable as a JSON object."""
+    half_life_decisions: Positive | None = None
+    """Evidence this many decisions old counts half; None = evidence never fades."""
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    """Of the draws; None = fresh randomness at every start."""
+
+    weight_quality: Weight = 1.0
+    weight_cost: Weight = 0.3
+    weight_latency: Weight = 0.1
+    cost_reference_usd: Positive = 0.01
+    """The cost per call that weighs as much as one whole unit of quality at weight 1."""
+    latency_reference_s: Positive = 10.0
+
+    catalog_file: Path | None = None
+    """Models that replace or extend those that ship."""
+    fallback_model: str | None = Field(None, min_length=3, max_length=200)
+    """Answers where no model is eligible; None = the catalogue's choice."""
+
+    write_queue_max: int = Field(10_000, ge=1, le=1_000_000)
+    """Writes waiting for the database; above it callers get 503 with Retry-After."""
+    write_group_max: int = Field(256, ge=1, le=10_000)
+    """Writes per commit."""
+    write_linger_s: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    """How long a commit waits for company."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    store_text: bool = False
+    """Keep feedback comments. Prompts are never kept."""
+    salt: SecretStr | None = Field(None, min_length=16)
+    """Of the hashes that stand for text; None = nothing is hashed."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        for short in ("postgresql://", "postgres://"):
+            if url.startswith(short):
+                return "postgresql+psycopg://" + url.removeprefix(short)
+        if not url.startswith(_SCHEMES):
+            raise PydanticCustomError("database", "must start with sqlite:///, postgresql+psycopg:// or memory://")
+        return url
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if self.weight_quality + self.weight_cost + self.weight_latency == 0:
+            raise PydanticCustomError("weights", "weight_quality, weight_cost and weight_latency must not all be 0")
+        return self
+
+    @property
+    def in_memory(self) -> bool:
+        """True: nothing is written to disk."""
+        return self.database_url.startswith("memory://")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over variables, variables over ``.env``, ``.env`` over the TOML file."""
+        sources = [init_settings, env_settings, dotenv_settings, file_secret_settings]
+        if path := os.environ.get(CONFIG_VARIABLE):
+            sources.append(TomlConfigSettingsSource(settings_cls, path))
+        return tuple(sources)
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; arguments win over every other source.
+
+    Raises ``ConfigurationInvalid`` naming the field and the remedy, never the value.
+    """
+    _check_names(overrides, "the arguments")
+    if path := os.environ.get(CONFIG_VARIABLE):
+        _check_names(_read_toml(Path(path)), CONFIG_VARIABLE)
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as exc:
+        raise _invalid(exc) from None  # the original error may hold a secret
+    except SettingsError:
+        raise ConfigurationInvalid(
+            "a structured setting is not valid JSON",
+            field="policy_parameters",
+            remedy=f'write it as a JSON object, e.g. {PREFIX}POLICY_PARAMETERS=\'{{"epsilon": 0.05}}\'',
+        ) from None
+    _check_host(settings.host)
+    return settings
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Names of ``POINTSMAN_*`` variables that set nothing: probably misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name.upper() not in known)
+
+
+def _invalid(exc: ValidationError) -> ConfigurationInvalid:
+    first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else "weight_quality"
+    message = first["msg"].removeprefix("Input ").removeprefix("Value ")
+    return ConfigurationInvalid(
+        f"setting {field}: {message}",
+        field=field,
+        remedy=f"correct {PREFIX}{field.upper()} (or {field} in the TOML file)",
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise ConfigurationInvalid(
+            f"the file that {CONFIG_VARIABLE} names cannot be read ({exc.strerror})",
+            field=CONFIG_VARIABLE,
+            remedy=f"name a readable TOML file or unset {CONFIG_VARIABLE}",
+        ) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise ConfigurationInvalid(
+            f"the file that {CONFIG_VARIABLE} names is not valid TOML",
+            field=CONFIG_VARIABLE,
+            remedy='write one `name = value` per line, e.g. port = 8080 or database_url = "sqlite:///pointsman.db"',
+        ) from None  # the parser's message quotes the line, which may hold a password
+
+
+def _check_names(values: Mapping[str, Any], where: str) -> None:
+    for name in values:
+        if name not in Settings.model_fields:
+            close = get_close_matches(name, Settings.model_fields, n=1)
+            remedy = f"did you mean {close[0]}?" if close else "remove it; the settings are: " + ", ".join(Settings.model_fields)
+            raise ConfigurationInvalid(f"{where} has a setting that does not exist: {name}", field=name, remedy=remedy)
+
+
+def _check_host(host: str) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigurationInvalid(
+            "no API keys are configured, so the service listens on loopback addresses only: anyone who reaches it may use it",
+            field="host",
+            remedy=f"set {PREFIX}HOST to 127.0.0.1, ::1 or localhost, and put an authenticating proxy in front for other machines",
+        )
