@@ -1,0 +1,112 @@
+"""The log (decisions, outcomes, feedback), the catalogue's changes, the snapshots."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+COUNTER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "decisions",
+        sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("task_type", sa.String(200), nullable=False),
+        sa.Column("features_schema", sa.Integer(), nullable=False),
+        sa.Column("features", sa.LargeBinary(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("eligible", sa.Text(), nullable=False),
+        sa.Column("propensities_q24", sa.Text(), nullable=False),
+        sa.Column("model", sa.String(200), nullable=False),
+        sa.Column("propensity_q24", sa.Integer(), nullable=False),
+        sa.Column("confidence", sa.Double(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("policy", sa.String(100), nullable=False),
+        sa.Column("policy_version", sa.String(64), nullable=False),
+        sa.Column("policy_seq", COUNTER, nullable=False),
+        sa.Column("catalog_version", sa.String(64), nullable=False),
+        sa.Column("fallback", sa.Boolean(), nullable=False),
+        sa.Column("forced", sa.Boolean(), nullable=False),
+        sa.Column("episode_id", sa.String(200)),
+        sa.Column("tags", sa.Text(), nullable=False),
+        sa.Column("excluded", sa.Text(), nullable=False),
+        sa.Column("expected", sa.Text()),
+        sa.PrimaryKeyConstraint("seq", name="pk_decisions"),
+        sa.UniqueConstraint("id", name="uq_decisions_id"),
+    )
+    op.create_index("ix_decisions_task_type_seq", "decisions", ["task_type", "seq"])
+    op.create_index("ix_decisions_model_seq", "decisions", ["model", "seq"])
+    in_episode = sa.text("episode_id IS NOT NULL")
+    op.create_index(
+        "ix_decisions_episode_id_seq", "decisions", ["episode_id", "seq"], sqlite_where=in_episode, postgresql_where=in_episode
+    )
+    op.create_table(
+        "outcomes",
+        sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
+        sa.Column("decision_seq", COUNTER, nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("model", sa.String(200)),
+        sa.Column("latency_s", sa.Double()),
+        sa.Column("ttft_s", sa.Double()),
+        sa.Column("input_tokens", sa.BigInteger()),
+        sa.Column("output_tokens", sa.BigInteger()),
+        sa.Column("cost_usd", sa.Double()),
+        sa.PrimaryKeyConstraint("seq", name="pk_outcomes"),
+        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_outcomes_decision_seq"),
+        sa.UniqueConstraint("decision_seq", name="uq_outcomes_decision_seq"),
+    )
+    op.create_table(
+        "feedback",
+        sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
+        sa.Column("feedback_id", sa.String(64), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("decision_seq", COUNTER, nullable=False),
+        sa.Column("judge", sa.String(200), nullable=False),
+        sa.Column("metric", sa.String(200), nullable=False),
+        sa.Column("score", sa.Double()),
+        sa.Column("weight", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("model", sa.String(200), nullable=False),
+        sa.Column("before_score", sa.Double()),
+        sa.Column("before_weight", sa.Double()),
+        sa.Column("others", sa.Text(), nullable=False),
+        sa.Column("idempotency_key", sa.String(255)),
+        sa.Column("comment", sa.Text()),
+        sa.Column("source", sa.String(64)),
+        sa.PrimaryKeyConstraint("seq", name="pk_feedback"),
+        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_feedback_decision_seq"),
+        sa.UniqueConstraint("feedback_id", "revision", name="uq_feedback_feedback_id_revision"),
+        sa.UniqueConstraint("decision_seq", "judge", "metric", "revision", name="uq_feedback_decision_seq_judge_metric_revision"),
+        sa.UniqueConstraint("idempotency_key", name="uq_feedback_idempotency_key"),
+    )
+    op.create_table(
+        "models",
+        sa.Column("id", COUNTER, nullable=False),
+        sa.Column("model_id", sa.String(200), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("facts", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_models"),
+    )
+    op.create_index("ix_models_model_id_id", "models", ["model_id", "id"])
+    op.create_table(
+        "snapshots",
+        sa.Column("id", COUNTER, nullable=False),
+        sa.Column("seq", COUNTER, nullable=False),
+        sa.Column("features_schema", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(128), nullable=False),
+        sa.Column("state", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_snapshots"),
+    )
+
+
+def downgrade() -> None:
+    for table in ("snapshots", "models", "feedback", "outcomes", "decisions"):
+        op.drop_table(table)

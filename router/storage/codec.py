@@ -1,0 +1,181 @@
+"""Decisions, outcomes, feedback and models to rows and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from router.domain.decisions import Decision, Exclusion, Expected
+from router.domain.events import Outcome, Status
+from router.domain.models import Model
+from router.storage.revisions import Revision
+
+PROPENSITY_UNIT = 2.0**-24
+"""Propensities are whole multiples of it, so their numerators are exact."""
+
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+_read_request = msgspec.json.Decoder(dict[str, Any]).decode
+_read_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_read_numerators = msgspec.json.Decoder(tuple[int, ...]).decode
+_read_tags = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
+_read_excluded = msgspec.json.Decoder(tuple[Exclusion, ...]).decode
+_read_expected = msgspec.json.Decoder(Expected).decode
+_read_model = msgspec.json.Decoder(Model).decode
+_read_others = msgspec.json.Decoder(tuple[tuple[str, str, float, float], ...]).decode
+
+
+def decision_row(seq: int, decision: Decision) -> dict[str, Any]:
+    """The row of a decision; what is recomputed on demand (``alternatives``) is left out.
+
+    Raises ``ValueError`` where a propensity is not a multiple of 2**-24.
+    """
+    numerators = _numerators(decision.propensities)
+    (numerator,) = _numerators((decision.propensity,))
+    return {
+        "seq": seq,
+        "id": decision.id,
+        "at": decision.at,
+        "task_type": decision.task_type,
+        "features_schema": decision.features_schema,
+        "features": decision.features,
+        "request": _encode(decision.request).decode(),
+        "eligible": _encode(decision.eligible).decode(),
+        "propensities_q24": _encode(numerators).decode(),
+        "model": decision.model,
+        "propensity_q24": numerator,
+        "confidence": decision.confidence,
+        "reason": decision.reason,
+        "policy": decision.policy,
+        "policy_version": decision.policy_version,
+        "policy_seq": decision.policy_seq,
+        "catalog_version": decision.catalog_version,
+        "fallback": decision.fallback,
+        "forced": decision.forced,
+        "episode_id": decision.episode_id,
+        "tags": _encode(decision.tags).decode(),
+        "excluded": _encode(decision.excluded).decode(),
+        "expected": None if decision.expected is None else _encode(decision.expected).decode(),
+    }
+
+
+def _numerators(propensities: Sequence[float]) -> list[int]:
+    numerators = [round(p / PROPENSITY_UNIT) for p in propensities]
+    for p, n in zip(propensities, numerators, strict=True):
+        if n * PROPENSITY_UNIT != p:
+            raise ValueError("a propensity is not a multiple of 2**-24; quantise before drawing")
+    return numerators
+
+
+def read_decision(row: Row[Any]) -> Decision:
+    """A decision from its row."""
+    return Decision(
+        id=row.id,
+        at=row.at,
+        task_type=row.task_type,
+        features_schema=row.features_schema,
+        features=row.features,
+        request=_read_request(row.request),
+        eligible=_read_names(row.eligible),
+        propensities=tuple([n * PROPENSITY_UNIT for n in _read_numerators(row.propensities_q24)]),
+        model=row.model,
+        propensity=row.propensity_q24 * PROPENSITY_UNIT,
+        confidence=row.confidence,
+        reason=row.reason,
+        policy=row.policy,
+        policy_version=row.policy_version,
+        policy_seq=row.policy_seq,
+        catalog_version=row.catalog_version,
+        fallback=row.fallback,
+        forced=row.forced,
+        episode_id=row.episode_id,
+        tags=_read_tags(row.tags),
+        excluded=_read_excluded(row.excluded),
+        expected=None if row.expected is None else _read_expected(row.expected),
+    )
+
+
+def outcome_row(seq: int, decision_seq: int, outcome: Outcome) -> dict[str, Any]:
+    """The row of an outcome."""
+    return {
+        "seq": seq,
+        "decision_seq": decision_seq,
+        "status": outcome.status.value,
+        "at": outcome.at,
+        "model": outcome.model,
+        "latency_s": outcome.latency_s,
+        "ttft_s": outcome.ttft_s,
+        "input_tokens": outcome.input_tokens,
+        "output_tokens": outcome.output_tokens,
+        "cost_usd": outcome.cost_usd,
+    }
+
+
+def read_outcome(row: Row[Any], decision_id: str) -> Outcome:
+    """An outcome from its row."""
+    return Outcome(
+        decision_id=decision_id,
+        status=Status(row.status),
+        at=row.at,
+        model=row.model,
+        latency_s=row.latency_s,
+        ttft_s=row.ttft_s,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cost_usd=row.cost_usd,
+    )
+
+
+def revision_row(revision: Revision) -> dict[str, Any]:
+    """The row of a feedback revision."""
+    before_score, before_weight = revision.before or (None, None)
+    return {
+        "seq": revision.seq,
+        "feedback_id": revision.feedback_id,
+        "revision": revision.revision,
+        "decision_seq": revision.decision_seq,
+        "judge": revision.judge,
+        "metric": revision.metric,
+        "score": revision.score,
+        "weight": revision.weight,
+        "at": revision.at,
+        "model": revision.model,
+        "before_score": before_score,
+        "before_weight": before_weight,
+        "others": _encode(revision.others).decode(),
+        "idempotency_key": revision.idempotency_key,
+        "comment": revision.comment,
+        "source": revision.source,
+    }
+
+
+def read_revision(row: Row[Any]) -> Revision:
+    """A feedback revision from its row."""
+    return Revision(
+        seq=row.seq,
+        decision_seq=row.decision_seq,
+        feedback_id=row.feedback_id,
+        revision=row.revision,
+        judge=row.judge,
+        metric=row.metric,
+        score=row.score,
+        weight=row.weight,
+        at=row.at,
+        model=row.model,
+        before=None if row.before_score is None else (row.before_score, row.before_weight),
+        others=_read_others(row.others),
+        idempotency_key=row.idempotency_key,
+        comment=row.comment,
+        source=row.source,
+    )
+
+
+def model_facts(model: Model) -> str:
+    """A version of a model as JSON, the same text for the same facts."""
+    return _encode_sorted(model).decode()
+
+
+def read_model(facts: str) -> Model:
+    """A version of a model from its JSON."""
+    return _read_model(facts)

@@ -1,0 +1,93 @@
+"""The database's revision: where it stands, and how to bring it up to this release. Alembic is loaded only to migrate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from router.errors import SchemaTooNew
+from router.storage.engine import answering, open_reader, open_writer, parse
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISIONS: tuple[str, ...] = ("0001",)
+"""Every revision that this release knows, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Where a database stands, and where this release wants it. ``current`` is None before the first migration."""
+
+    current: str | None
+    head: str = REVISIONS[-1]
+
+    @property
+    def ready(self) -> bool:
+        """Whether this release can use the database as it is."""
+        return self.current == self.head
+
+
+def check(url: str) -> Revision:
+    """Read the database's revision; changes and creates nothing.
+
+    Raises ``SchemaTooNew`` for a database migrated by a newer release, ``StorageUnavailable``, ``ConfigurationInvalid``.
+    """
+    file = parse(url).database
+    if file and not file.startswith("file:") and not Path(file).exists():
+        return Revision(None)
+    engine = open_reader(url)
+    try:
+        return revision_of(engine)
+    finally:
+        engine.dispose()
+
+
+def revision_of(engine: Engine) -> Revision:
+    """The same on an open engine."""
+    with answering(), engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return Revision(None)
+        current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if current is not None and current not in REVISIONS:
+        raise SchemaTooNew(
+            f"the database is at revision {current}; this release knows up to {REVISIONS[-1]}",
+            remedy="run the newer pointsman that migrated it, or restore the backup taken before",
+        )
+    return Revision(current)
+
+
+def upgrade(url: str) -> Revision:
+    """Bring the database to this release's revision in one transaction; nothing happens where it is there already.
+
+    Raises ``SchemaTooNew``, ``StorageUnavailable``, ``ConfigurationInvalid``.
+    """
+    revision = check(url)
+    if revision.ready:
+        return revision
+    from alembic import command  # here: importing it costs more than everything else in this package
+
+    engine = open_writer(url, "full")
+    try:
+        with answering(), engine.begin() as connection:
+            command.upgrade(config(connection), "head")
+        return revision_of(engine)
+    finally:
+        engine.dispose()
+
+
+def config(connection: Connection) -> "Config":
+    """Alembic's configuration for an open connection."""
+    from alembic.config import Config
+
+    made = Config()
+    made.set_main_option("script_location", str(migrations()))
+    made.attributes["connection"] = connection
+    return made
+
+
+def migrations() -> Path:
+    """The folder with the migrations: beside this module in an installed package, at the top in the source tree."""
+    installed = Path(__file__).parent / "migrations"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "migrations"

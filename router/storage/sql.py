@@ -1,0 +1,288 @@
+"""The store on a SQL database: SQLite today; nothing here but ``engine`` knows which."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, text, union_all
+
+from router.domain.decisions import Decision
+from router.domain.events import (
+    Committed,
+    DecisionEvent,
+    DecisionRecord,
+    Feedback,
+    FeedbackChange,
+    LogEvent,
+    Outcome,
+    OutcomeEvent,
+    Snapshot,
+    Write,
+)
+from router.domain.models import Model
+from router.errors import RouterError, StorageUnavailable
+from router.storage import codec, schema
+from router.storage.engine import Durability, answering, open_reader, open_writer
+from router.storage.ledger import Additions, Known, View, apply
+from router.storage.revisions import feedback_entry, feedback_event
+from router.storage.tables import LOG, decisions, feedback, models, outcomes, snapshots
+
+SNAPSHOTS_KEPT = 3
+KEYS_PER_QUERY = 10_000
+"""Databases bound the parameters of one statement: SQLite to 32,766, PostgreSQL to 65,535."""
+
+_keys = bindparam("keys", expanding=True)
+_after = bindparam("after")
+_first, _end = bindparam("first"), bindparam("end")
+
+LAST_SEQ = select(*[select(func.max(table.c.seq)).scalar_subquery() for table in LOG])
+_heads = union_all(*[select(func.min(table.c.seq).label("seq")).where(table.c.seq > _after) for table in LOG]).subquery()
+NEXT_SEQ = select(func.min(_heads.c.seq))
+
+_brief = select(decisions.c.id, decisions.c.seq, decisions.c.model)
+DECISIONS_BY_ID = _brief.where(decisions.c.id.in_(_keys))
+DECISIONS_BY_SEQ = _brief.where(decisions.c.seq.in_(_keys))
+WHOLE_DECISIONS_BY_ID = select(decisions).where(decisions.c.id.in_(_keys))
+OUTCOMES_OF = select(outcomes).where(outcomes.c.decision_seq.in_(_keys))
+FEEDBACK_OF = select(feedback).where(feedback.c.decision_seq.in_(_keys)).order_by(feedback.c.seq)
+FEEDBACK_BY_ID = select(feedback.c.decision_seq).where(feedback.c.feedback_id.in_(_keys), feedback.c.revision == 1)
+FEEDBACK_BY_KEY = select(feedback).where(feedback.c.idempotency_key.in_(_keys))
+
+DECISION_EVENTS = select(decisions).where(decisions.c.seq >= _first, decisions.c.seq < _end)
+_folded = (decisions.c.id.label("decision_id"), decisions.c.task_type, decisions.c.features_schema, decisions.c.features)
+OUTCOME_EVENTS = (
+    select(outcomes, *_folded, decisions.c.model.label("decided_model"))
+    .join_from(outcomes, decisions, outcomes.c.decision_seq == decisions.c.seq)
+    .where(outcomes.c.seq >= _first, outcomes.c.seq < _end)
+)
+FEEDBACK_EVENTS = (
+    select(feedback, *_folded)
+    .join_from(feedback, decisions, feedback.c.decision_seq == decisions.c.seq)
+    .where(feedback.c.seq >= _first, feedback.c.seq < _end)
+)
+
+INSERT_DECISIONS, INSERT_OUTCOMES, INSERT_FEEDBACK = insert(decisions), insert(outcomes), insert(feedback)
+
+
+class SqlStore:
+    """``router.ports.Store`` on a database file. Safe to call from any thread; reads never wait for the writer.
+
+    ``durability``: "full" survives a power loss, "normal" a killed process.
+    """
+
+    def __init__(self, url: str, durability: Durability = "full") -> None:
+        self._writer = open_writer(url, durability)
+        self._reader = open_reader(url)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
+        with self._writing() as connection:
+            head = _last_seq(connection)
+            results, added = apply(_view(connection, writes), head, writes)
+            _insert(connection, added)
+        return results
+
+    def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
+        with self._reading() as connection:
+            first = connection.execute(NEXT_SEQ, {"after": after_seq}).scalar()
+            if first is None:
+                return []
+            span = {"first": first, "end": first + limit}
+            events = [
+                *(DecisionEvent(row.seq, codec.read_decision(row)) for row in connection.execute(DECISION_EVENTS, span)),
+                *(_outcome_event(row) for row in connection.execute(OUTCOME_EVENTS, span)),
+                *(
+                    feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
+                    for row in connection.execute(FEEDBACK_EVENTS, span)
+                ),
+            ]
+        events.sort(key=lambda event: event.seq)
+        return events
+
+    def last_seq(self) -> int:
+        with self._reading() as connection:
+            return _last_seq(connection)
+
+    def decision(self, decision_id: str) -> DecisionRecord | None:
+        found = self._records(select(decisions).where(decisions.c.id == decision_id))
+        return found[0] if found else None
+
+    def decisions(
+        self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None, model: str | None = None, episode_id: str | None = None
+    ) -> list[DecisionRecord]:
+        query = select(decisions).order_by(decisions.c.seq.desc()).limit(limit)
+        if before_seq is not None:
+            query = query.where(decisions.c.seq < before_seq)
+        for column, wanted in ((decisions.c.task_type, task_type), (decisions.c.model, model), (decisions.c.episode_id, episode_id)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        return self._records(query)
+
+    def _records(self, query: Select[Any]) -> list[DecisionRecord]:
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+            seqs = [row.seq for row in rows]
+            ended = {row.decision_seq: row for row in _matching(connection, OUTCOMES_OF, seqs)}
+            scored: dict[int, list[dict[str, Any]]] = {}
+            for row in _matching(connection, FEEDBACK_OF, seqs):
+                scored.setdefault(row.decision_seq, []).append(feedback_entry(codec.read_revision(row)))
+        return [
+            DecisionRecord(
+                seq=row.seq,
+                decision=codec.read_decision(row),
+                outcome=codec.read_outcome(ended[row.seq], row.id) if row.seq in ended else None,
+                feedback=tuple(scored.get(row.seq, ())),
+            )
+            for row in rows
+        ]
+
+    def models(self) -> list[Model]:
+        latest = select(func.max(models.c.id)).group_by(models.c.model_id)
+        with self._reading() as connection:
+            rows = connection.execute(select(models.c.facts).where(models.c.id.in_(latest)).order_by(models.c.model_id)).all()
+        return [codec.read_model(row.facts) for row in rows]
+
+    def save_model(self, model: Model, at: float) -> None:
+        with self._writing() as connection:
+            connection.execute(insert(models), {"model_id": model.id, "at": at, "facts": codec.model_facts(model)})
+
+    def model_versions(self, model_id: str) -> list[tuple[float, Model]]:
+        with self._reading() as connection:
+            rows = connection.execute(select(models.c.at, models.c.facts).where(models.c.model_id == model_id).order_by(models.c.id)).all()
+        return [(row.at, codec.read_model(row.facts)) for row in rows]
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        values = {name: getattr(snapshot, name) for name in ("seq", "features_schema", "digest", "state", "at")}
+        kept = select(snapshots.c.id).order_by(snapshots.c.id.desc()).limit(SNAPSHOTS_KEPT)
+        with self._writing() as connection:
+            connection.execute(insert(snapshots), values)
+            connection.execute(delete(snapshots).where(snapshots.c.id.not_in(kept)))
+
+    def latest_snapshot(self, features_schema: int) -> Snapshot | None:
+        query = select(snapshots).where(snapshots.c.features_schema == features_schema).order_by(snapshots.c.id.desc()).limit(1)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Snapshot(seq=row.seq, features_schema=row.features_schema, digest=row.digest, state=row.state, at=row.at)
+
+    def counts(self) -> dict[str, int]:
+        query = select(*[select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in LOG])
+        with self._reading() as connection:
+            return dict(connection.execute(query).one()._mapping)
+
+    def check(self) -> None:
+        with self._reading() as connection:
+            connection.execute(text("SELECT 1"))
+        if not schema.revision_of(self._reader).ready:
+            raise StorageUnavailable("the database has not been migrated to this release", remedy="run 'pointsman db upgrade'")
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._reader.dispose()
+            self._writer.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._lock, answering():
+            self._refuse_closed()
+            with self._writer.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        self._refuse_closed()
+        with answering(), self._reader.connect() as connection:
+            yield connection
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("the store is closed", remedy="start the service again")
+
+
+def _last_seq(connection: Connection) -> int:
+    return max(seq or 0 for seq in connection.execute(LAST_SEQ).one())
+
+
+def _matching(connection: Connection, query: Select[Any], keys: Sequence[Any]) -> Iterator[Any]:
+    remaining = iter(keys)
+    while part := list(islice(remaining, KEYS_PER_QUERY)):
+        yield from connection.execute(query, {"keys": part})
+
+
+def _view(connection: Connection, writes: Sequence[Write]) -> View:
+    """Read what the group refers to: a fixed number of queries, however large the group."""
+    made, named, feedback_ids, keys = _references(writes)
+    view = View()
+    by_seq: dict[int, Known] = {}
+
+    def know(row: Any, decision: Decision | None = None) -> None:
+        if row.id not in view.decisions:
+            by_seq[row.seq] = view.decisions[row.id] = Known(row.seq, row.id, row.model, decision)
+
+    for row in _matching(connection, WHOLE_DECISIONS_BY_ID, made):
+        know(row, codec.read_decision(row))
+    for row in _matching(connection, DECISIONS_BY_ID, named):
+        know(row)
+    keyed = [codec.read_revision(row) for row in _matching(connection, FEEDBACK_BY_KEY, keys)]
+    pointed = {row.decision_seq for row in _matching(connection, FEEDBACK_BY_ID, feedback_ids)} | {r.decision_seq for r in keyed}
+    for row in _matching(connection, DECISIONS_BY_SEQ, sorted(pointed - by_seq.keys())):
+        know(row)
+    if not (named or pointed):
+        return view
+    for row in _matching(connection, OUTCOMES_OF, list(by_seq)):
+        known = by_seq[row.decision_seq]
+        known.outcome = (row.seq, codec.read_outcome(row, known.id))
+    for row in _matching(connection, FEEDBACK_OF, list(by_seq)):
+        revision, known = codec.read_revision(row), by_seq[row.decision_seq]
+        known.scores[(revision.judge, revision.metric)] = revision
+        view.feedback[revision.feedback_id] = (known, (revision.judge, revision.metric))
+    for revision in keyed:
+        if revision.idempotency_key is not None:
+            view.keys[revision.idempotency_key] = (by_seq[revision.decision_seq], revision)
+    return view
+
+
+def _references(writes: Sequence[Write]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Ids of decisions written, of decisions referred to, of feedback; idempotency keys. Each once."""
+    made: dict[str, None] = {}
+    named: dict[str, None] = {}
+    feedback_ids: dict[str, None] = {}
+    keys: dict[str, None] = {}
+    for write in writes:
+        match write:
+            case Decision(id=id):
+                made[id] = None
+            case Outcome(decision_id=decision_id):
+                named[decision_id] = None
+            case Feedback(id=id, decision_id=decision_id, idempotency_key=key):
+                named[decision_id] = None
+                feedback_ids[id] = None
+                if key is not None:
+                    keys[key] = None
+            case FeedbackChange(id=id):
+                feedback_ids[id] = None
+    return list(made), list(named), list(feedback_ids), list(keys)
+
+
+def _insert(connection: Connection, added: Additions) -> None:
+    if added.decisions:
+        connection.execute(INSERT_DECISIONS, [codec.decision_row(seq, decision) for seq, decision in added.decisions])
+    if added.outcomes:
+        connection.execute(INSERT_OUTCOMES, [codec.outcome_row(seq, known.seq, outcome) for seq, known, outcome in added.outcomes])
+    if added.feedback:
+        connection.execute(INSERT_FEEDBACK, [codec.revision_row(revision) for _, revision in added.feedback])
+
+
+def _outcome_event(row: Any) -> OutcomeEvent:
+    return OutcomeEvent(
+        seq=row.seq,
+        decision_seq=row.decision_seq,
+        task_type=row.task_type,
+        model=row.model or row.decided_model,
+        features_schema=row.features_schema,
+        features=row.features,
+        outcome=codec.read_outcome(row, row.decision_id),
+    )

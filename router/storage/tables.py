@@ -1,0 +1,130 @@
+"""The tables. ``decisions``, ``outcomes`` and ``feedback`` together are the log: rows are added, never changed or removed.
+
+Their ``seq`` is one counter in commit order: the writing transaction reads the highest one under the write lock and counts on.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+Counter = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits everywhere; only INTEGER makes a primary key SQLite's row id."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("task_type", String(200), nullable=False),
+    Column("features_schema", Integer, nullable=False),
+    Column("features", LargeBinary, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("eligible", Text, nullable=False),
+    Column("propensities_q24", Text, nullable=False),  # numerators over 2**24: exact, and shorter than decimals
+    Column("model", String(200), nullable=False),
+    Column("propensity_q24", Integer, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("policy", String(100), nullable=False),
+    Column("policy_version", String(64), nullable=False),
+    Column("policy_seq", Counter, nullable=False),
+    Column("catalog_version", String(64), nullable=False),
+    Column("fallback", Boolean, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("episode_id", String(200)),
+    Column("tags", Text, nullable=False),
+    Column("excluded", Text, nullable=False),
+    Column("expected", Text),
+)
+Index(None, decisions.c.task_type, decisions.c.seq)
+Index(None, decisions.c.model, decisions.c.seq)
+Index(
+    None,
+    decisions.c.episode_id,
+    decisions.c.seq,
+    sqlite_where=decisions.c.episode_id.is_not(None),
+    postgresql_where=decisions.c.episode_id.is_not(None),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("decision_seq", Counter, ForeignKey(decisions.c.seq), nullable=False, unique=True),
+    Column("status", String(16), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("model", String(200)),
+    Column("latency_s", Double),
+    Column("ttft_s", Double),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cost_usd", Double),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("feedback_id", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("decision_seq", Counter, ForeignKey(decisions.c.seq), nullable=False),
+    Column("judge", String(200), nullable=False),
+    Column("metric", String(200), nullable=False),
+    Column("score", Double),  # NULL: retracted
+    Column("weight", Double, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("model", String(200), nullable=False),  # the one that served, settled by the decision's first feedback
+    Column("before_score", Double),  # what this revision replaces; NULL: nothing
+    Column("before_weight", Double),
+    Column("others", Text, nullable=False),  # the decision's other active scores, so that a reader looks nothing up
+    Column("idempotency_key", String(255), unique=True),
+    Column("comment", Text),
+    Column("source", String(64)),
+    UniqueConstraint("feedback_id", "revision"),
+    UniqueConstraint("decision_seq", "judge", "metric", "revision"),
+)
+
+LOG = (decisions, outcomes, feedback)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Counter, primary_key=True),
+    Column("model_id", String(200), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("facts", Text, nullable=False),
+)
+Index(None, models.c.model_id, models.c.id)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Counter, primary_key=True),
+    Column("seq", Counter, nullable=False),
+    Column("features_schema", Integer, nullable=False),
+    Column("digest", String(128), nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+)
