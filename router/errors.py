@@ -14,19 +14,21 @@
     ├─ StorageUnavailable        retry; the database is not answering
     └─ SchemaTooNew              run a newer pointsman
 
-Every error carries ``field`` (where in the request, if anywhere) and ``remedy`` (what to do instead). Messages name
-limits and identifiers that the service made itself; they never repeat what the caller sent.
+Every error carries ``field`` (where in the request, if anywhere), ``remedy`` (what to do instead) and, where waiting
+helps, ``retry_after_s``. Messages name limits and identifiers that the service made itself; they never repeat what the
+caller sent.
 """
 
 
 class RouterError(Exception):
     """A refusal with the field at fault and the remedy."""
 
-    def __init__(self, message: str, *, field: str | None = None, remedy: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, remedy: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.remedy = remedy
+        self.retry_after_s = retry_after_s
 
 
 class ConfigurationInvalid(RouterError):

@@ -1,6 +1,7 @@
 """Decisions, outcomes, feedback and models to rows and back."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,8 +12,8 @@ from router.domain.events import Outcome, Status
 from router.domain.models import Model
 from router.storage.revisions import Revision
 
-PROPENSITY_UNIT = 2.0**-24
-"""Propensities are whole multiples of it, so their numerators are exact."""
+_UNITS = 2**24
+"""Propensities are whole multiples of 1 / _UNITS, so their numerators are exact."""
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
@@ -61,14 +62,13 @@ def decision_row(seq: int, decision: Decision) -> dict[str, Any]:
 
 
 def _numerators(propensities: Sequence[float]) -> list[int]:
-    numerators = [round(p / PROPENSITY_UNIT) for p in propensities]
-    for p, n in zip(propensities, numerators, strict=True):
-        if n * PROPENSITY_UNIT != p:
-            raise ValueError("a propensity is not a multiple of 2**-24; quantise before drawing")
+    numerators = [int(p * _UNITS) for p in propensities]
+    if [n / _UNITS for n in numerators] != [*propensities]:
+        raise ValueError("a propensity is not a multiple of 2**-24; quantise before drawing")
     return numerators
 
 
-def read_decision(row: Row[Any]) -> Decision:
+def read_decision(row: Row[Any] | SimpleNamespace) -> Decision:
     """A decision from its row."""
     return Decision(
         id=row.id,
@@ -78,9 +78,9 @@ def read_decision(row: Row[Any]) -> Decision:
         features=row.features,
         request=_read_request(row.request),
         eligible=_read_names(row.eligible),
-        propensities=tuple([n * PROPENSITY_UNIT for n in _read_numerators(row.propensities_q24)]),
+        propensities=tuple([n / _UNITS for n in _read_numerators(row.propensities_q24)]),
         model=row.model,
-        propensity=row.propensity_q24 * PROPENSITY_UNIT,
+        propensity=row.propensity_q24 / _UNITS,
         confidence=row.confidence,
         reason=row.reason,
         policy=row.policy,

@@ -30,7 +30,7 @@ def parse(url: str) -> URL:
     if parsed.get_backend_name() != "sqlite":
         raise ConfigurationInvalid("this database is not supported", field="database_url", remedy=remedy)
     if parsed.database in (None, "", ":memory:"):
-        raise ConfigurationInvalid("an in-memory database keeps nothing", field="database_url", remedy=f"{remedy}, or choose the memory store")
+        raise ConfigurationInvalid("an in-memory database keeps nothing", field="database_url", remedy=f"{remedy}, or memory://")
     return parsed
 
 
@@ -48,7 +48,14 @@ def open_writer(url: str, durability: Durability) -> Engine:
     _prepare(
         engine,
         begin="BEGIN IMMEDIATE",  # what the transaction reads stays true until it commits, whoever else has the file open
-        pragmas=("journal_mode=WAL", f"synchronous={synchronous}", "fullfsync=ON", "foreign_keys=ON"),
+        pragmas=(
+            "page_size=8192",  # of a new file: a decision is about 2 kB, and pages of 4 kB waste a fifth of the disk
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "fullfsync=ON",  # macOS: its plain fsync does not reach the disk
+            "foreign_keys=ON",
+            "cache_size=-32000",  # kB; ids are random, so their index is touched everywhere
+        ),
     )
     return engine
 

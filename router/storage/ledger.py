@@ -5,12 +5,14 @@ Both stores decide here, so repeats, conflicts and corrections mean the same in 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from router.domain.decisions import Decision
 from router.domain.events import Committed, Feedback, FeedbackChange, Outcome, Write
 from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, OutcomeConflict, RouterError
 from router.storage.codec import decision_row
 from router.storage.revisions import Revision, ScoreKey
+
 
 @dataclass(slots=True)
 class Known:
@@ -111,9 +113,11 @@ class _Group:
         return Committed(seq, known.id)
 
     def _feedback(self, given: Feedback) -> Committed | RouterError:
+        if not (0 <= given.score <= 1 and 0 <= given.weight < inf):
+            return _no_score()
         if given.idempotency_key is not None and (hit := self.view.keys.get(given.idempotency_key)):
             known, earlier = hit
-            same = known.id == given.decision_id and (earlier.judge, earlier.metric) == (given.judge, given.metric) and _holds(earlier, given)
+            same = (known.id, earlier.judge, earlier.metric) == (given.decision_id, given.judge, given.metric) and _holds(earlier, given)
             return _repeat(earlier) if same else _conflict("the idempotency key was used with another payload", "idempotency_key", earlier)
         found = self.view.decisions.get(given.decision_id)
         if found is None:
@@ -140,6 +144,8 @@ class _Group:
         )
 
     def _change(self, change: FeedbackChange) -> Committed | RouterError:
+        if change.score is not None and not 0 <= change.score <= 1:
+            return _no_score()
         if change.id not in self.view.feedback:
             return FeedbackNotFound("no feedback has this id", field="id", remedy="send the id that the feedback was acknowledged with")
         known, key = self.view.feedback[change.id]
@@ -208,6 +214,11 @@ def _repeat(revision: Revision) -> Committed:
 
 def _no_decision() -> DecisionNotFound:
     return DecisionNotFound("no decision has this id", field="decision_id", remedy="send the decision_id of a routing answer")
+
+
+def _no_score() -> RouterError:
+    # the last gate: a database keeps NaN as NULL, which would read as a retraction
+    return RouterError("the score or its weight is out of range", field="score", remedy="send a score in [0, 1] and a finite weight")
 
 
 def _conflict(message: str, name: str, revision: Revision) -> FeedbackConflict:

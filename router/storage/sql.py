@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, text, union_all
+from sqlalchemy import BindParameter, Connection, Dialect, Select, Table, bindparam, delete, func, insert, select, text, union_all
 
 from router.domain.decisions import Decision
 from router.domain.events import (
@@ -30,12 +31,14 @@ from router.storage.revisions import feedback_entry, feedback_event
 from router.storage.tables import LOG, decisions, feedback, models, outcomes, snapshots
 
 SNAPSHOTS_KEPT = 3
+SNAPSHOT_FIELDS = ("seq", "features_schema", "digest", "state", "at")
 KEYS_PER_QUERY = 10_000
 """Databases bound the parameters of one statement: SQLite to 32,766, PostgreSQL to 65,535."""
 
-_keys = bindparam("keys", expanding=True)
-_after = bindparam("after")
-_first, _end = bindparam("first"), bindparam("end")
+_keys: BindParameter[Any] = bindparam("keys", expanding=True)
+_after: BindParameter[int] = bindparam("after")
+_first: BindParameter[int] = bindparam("first")
+_end: BindParameter[int] = bindparam("end")
 
 LAST_SEQ = select(*[select(func.max(table.c.seq)).scalar_subquery() for table in LOG])
 _heads = union_all(*[select(func.min(table.c.seq).label("seq")).where(table.c.seq > _after) for table in LOG]).subquery()
@@ -63,7 +66,19 @@ FEEDBACK_EVENTS = (
     .where(feedback.c.seq >= _first, feedback.c.seq < _end)
 )
 
-INSERT_DECISIONS, INSERT_OUTCOMES, INSERT_FEEDBACK = insert(decisions), insert(outcomes), insert(feedback)
+
+class _Insert:
+    """Adds rows to a table. Compiled once: working every row's parameters out anew costs SQLAlchemy as much as SQLite's insert."""
+
+    def __init__(self, table: Table, dialect: Dialect) -> None:
+        compiled = insert(table).compile(dialect=dialect)
+        self._statement = str(compiled)
+        self._pick = itemgetter(*compiled.positiontup) if compiled.positiontup else None
+
+    def __call__(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            parameters = [self._pick(row) for row in rows] if self._pick else rows
+            connection.exec_driver_sql(self._statement, parameters)
 
 
 class SqlStore:
@@ -77,13 +92,19 @@ class SqlStore:
         self._reader = open_reader(url)
         self._lock = threading.Lock()
         self._closed = False
+        self._insert_decisions, self._insert_outcomes, self._insert_feedback = (_Insert(table, self._writer.dialect) for table in LOG)
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         with self._writing() as connection:
             head = _last_seq(connection)
             results, added = apply(_view(connection, writes), head, writes)
-            _insert(connection, added)
+            self._insert(connection, added)
         return results
+
+    def _insert(self, connection: Connection, added: Additions) -> None:
+        self._insert_decisions(connection, [codec.decision_row(seq, decision) for seq, decision in added.decisions])
+        self._insert_outcomes(connection, [codec.outcome_row(seq, known.seq, outcome) for seq, known, outcome in added.outcomes])
+        self._insert_feedback(connection, [codec.revision_row(revision) for _, revision in added.feedback])
 
     def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
         with self._reading() as connection:
@@ -91,7 +112,7 @@ class SqlStore:
             if first is None:
                 return []
             span = {"first": first, "end": first + limit}
-            events = [
+            events: list[LogEvent] = [
                 *(DecisionEvent(row.seq, codec.read_decision(row)) for row in connection.execute(DECISION_EVENTS, span)),
                 *(_outcome_event(row) for row in connection.execute(OUTCOME_EVENTS, span)),
                 *(
@@ -111,7 +132,13 @@ class SqlStore:
         return found[0] if found else None
 
     def decisions(
-        self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None, model: str | None = None, episode_id: str | None = None
+        self,
+        *,
+        before_seq: int | None = None,
+        limit: int = 100,
+        task_type: str | None = None,
+        model: str | None = None,
+        episode_id: str | None = None,
     ) -> list[DecisionRecord]:
         query = select(decisions).order_by(decisions.c.seq.desc()).limit(limit)
         if before_seq is not None:
@@ -155,7 +182,7 @@ class SqlStore:
         return [(row.at, codec.read_model(row.facts)) for row in rows]
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        values = {name: getattr(snapshot, name) for name in ("seq", "features_schema", "digest", "state", "at")}
+        values = {name: getattr(snapshot, name) for name in SNAPSHOT_FIELDS}
         kept = select(snapshots.c.id).order_by(snapshots.c.id.desc()).limit(SNAPSHOTS_KEPT)
         with self._writing() as connection:
             connection.execute(insert(snapshots), values)
@@ -165,7 +192,7 @@ class SqlStore:
         query = select(snapshots).where(snapshots.c.features_schema == features_schema).order_by(snapshots.c.id.desc()).limit(1)
         with self._reading() as connection:
             row = connection.execute(query).first()
-        return None if row is None else Snapshot(seq=row.seq, features_schema=row.features_schema, digest=row.digest, state=row.state, at=row.at)
+        return None if row is None else Snapshot(**{name: getattr(row, name) for name in SNAPSHOT_FIELDS})
 
     def counts(self) -> dict[str, int]:
         query = select(*[select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in LOG])
@@ -265,15 +292,6 @@ def _references(writes: Sequence[Write]) -> tuple[list[str], list[str], list[str
             case FeedbackChange(id=id):
                 feedback_ids[id] = None
     return list(made), list(named), list(feedback_ids), list(keys)
-
-
-def _insert(connection: Connection, added: Additions) -> None:
-    if added.decisions:
-        connection.execute(INSERT_DECISIONS, [codec.decision_row(seq, decision) for seq, decision in added.decisions])
-    if added.outcomes:
-        connection.execute(INSERT_OUTCOMES, [codec.outcome_row(seq, known.seq, outcome) for seq, known, outcome in added.outcomes])
-    if added.feedback:
-        connection.execute(INSERT_FEEDBACK, [codec.revision_row(revision) for _, revision in added.feedback])
 
 
 def _outcome_event(row: Any) -> OutcomeEvent:

@@ -1,0 +1,142 @@
+"""The store without a disk, for the demo and for tests: it keeps every promise but durability."""
+
+import threading
+from collections.abc import Sequence
+from itertools import islice
+from types import SimpleNamespace
+
+from router.domain.decisions import Decision
+from router.domain.events import Committed, DecisionEvent, DecisionRecord, LogEvent, OutcomeEvent, Snapshot, Write
+from router.domain.models import Model
+from router.errors import RouterError
+from router.storage.codec import decision_row, read_decision
+from router.storage.ledger import Known, View, apply
+from router.storage.revisions import Revision, feedback_entry, feedback_event
+
+SNAPSHOTS_KEPT = 3
+
+
+class MemoryStore:
+    """``router.ports.Store`` in memory. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._log: list[LogEvent] = []  # the event at index i has seq i + 1
+        self._view = View()
+        self._decided: list[tuple[Known, Decision]] = []
+        self._revisions: dict[int, list[Revision]] = {}
+        self._counts = {"decisions": 0, "outcomes": 0, "feedback": 0}
+        self._models: dict[str, list[tuple[float, Model]]] = {}
+        self._snapshots: list[Snapshot] = []
+
+    def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
+        kept = [_as_stored(write) if isinstance(write, Decision) else write for write in writes]
+        with self._lock:
+            results, added = apply(self._view, len(self._log), kept)
+            events: list[LogEvent] = [DecisionEvent(seq, decision) for seq, decision in added.decisions]
+            for _, decision in added.decisions:
+                self._decided.append((self._view.decisions[decision.id], decision))
+            for seq, known, outcome in added.outcomes:
+                decision = _whole(known)
+                events.append(
+                    OutcomeEvent(
+                        seq=seq,
+                        decision_seq=known.seq,
+                        task_type=decision.task_type,
+                        model=outcome.model or decision.model,
+                        features_schema=decision.features_schema,
+                        features=decision.features,
+                        outcome=outcome,
+                    )
+                )
+            for known, revision in added.feedback:
+                decision = _whole(known)
+                self._revisions.setdefault(known.seq, []).append(revision)
+                events.append(feedback_event(revision, known.id, decision.task_type, decision.features_schema, decision.features))
+            self._log.extend(sorted(events, key=lambda event: event.seq))
+            self._counts["decisions"] += len(added.decisions)
+            self._counts["outcomes"] += len(added.outcomes)
+            self._counts["feedback"] += len(added.feedback)
+        return results
+
+    def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
+        with self._lock:
+            return self._log[after_seq : after_seq + limit]
+
+    def last_seq(self) -> int:
+        with self._lock:
+            return len(self._log)
+
+    def decision(self, decision_id: str) -> DecisionRecord | None:
+        with self._lock:
+            known = self._view.decisions.get(decision_id)
+            return None if known is None else self._record(known, _whole(known))
+
+    def decisions(
+        self,
+        *,
+        before_seq: int | None = None,
+        limit: int = 100,
+        task_type: str | None = None,
+        model: str | None = None,
+        episode_id: str | None = None,
+    ) -> list[DecisionRecord]:
+        with self._lock:
+            wanted = (
+                self._record(known, decision)
+                for known, decision in reversed(self._decided)
+                if (before_seq is None or known.seq < before_seq)
+                and task_type in (None, decision.task_type)
+                and model in (None, decision.model)
+                and (episode_id is None or episode_id == decision.episode_id)
+            )
+            return list(islice(wanted, limit))
+
+    def _record(self, known: Known, decision: Decision) -> DecisionRecord:
+        return DecisionRecord(
+            seq=known.seq,
+            decision=decision,
+            outcome=known.outcome[1] if known.outcome else None,
+            feedback=tuple(feedback_entry(revision) for revision in self._revisions.get(known.seq, ())),
+        )
+
+    def models(self) -> list[Model]:
+        with self._lock:
+            return [versions[-1][1] for _, versions in sorted(self._models.items())]
+
+    def save_model(self, model: Model, at: float) -> None:
+        with self._lock:
+            self._models.setdefault(model.id, []).append((at, model))
+
+    def model_versions(self, model_id: str) -> list[tuple[float, Model]]:
+        with self._lock:
+            return list(self._models.get(model_id, ()))
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._snapshots = [*self._snapshots, snapshot][-SNAPSHOTS_KEPT:]
+
+    def latest_snapshot(self, features_schema: int) -> Snapshot | None:
+        with self._lock:
+            return next((s for s in reversed(self._snapshots) if s.features_schema == features_schema), None)
+
+    def counts(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._counts)
+
+    def check(self) -> None:
+        """Memory always answers."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _as_stored(decision: Decision) -> Decision:
+    # through the row and back, so that both stores refuse and return the same values, detached from the caller's
+    return read_decision(SimpleNamespace(**decision_row(0, decision)))
+
+
+def _whole(known: Known) -> Decision:
+    if known.decision is None:
+        raise AssertionError("every decision in memory is kept whole")
+    return known.decision

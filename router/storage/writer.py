@@ -1,0 +1,148 @@
+"""Group commit: one thread writes whatever has queued up while its last commit ran, and everyone waits for durability, not for a turn."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from router.domain.events import Committed, Write
+from router.errors import Overloaded, RouterError, StorageUnavailable
+from router.ports import Store
+
+Waiting = tuple[Write, asyncio.Future[Committed]]
+
+RETRY_AFTER_S = 1.0
+
+
+class GroupCommitWriter:
+    """Commits writes in the order they are accepted. Lives on one event loop; owns one thread.
+
+    ``on_commit`` is called on the loop with the highest new seq after each group that added to the log.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_queue: int = 10_000,
+        max_group: int = 512,
+        linger_s: float = 0.0,
+        on_commit: Callable[[int], None] | None = None,
+    ) -> None:
+        self.on_commit = on_commit
+        self._store = store
+        self._max_queue = max_queue
+        self._max_group = max_group
+        self._linger_s = linger_s
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()  # None: nothing follows
+        self._waiting = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = asyncio.Event()
+        self._closing = False
+
+    @property
+    def waiting(self) -> int:
+        """Writes accepted and not yet answered."""
+        return self._waiting
+
+    async def start(self) -> None:
+        """Start the thread; once."""
+        if self._thread is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        # a daemon, so that a process that dies without close() is not held up: what it never acknowledged may be lost
+        self._thread = threading.Thread(target=self._run, args=(self._loop,), name="log-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, record: Write) -> Committed:
+        """Return once the record is durable.
+
+        A caller that is cancelled while waiting leaves the record to be committed all the same.
+
+        Raises ``Overloaded`` where the queue is full, ``StorageUnavailable``, and what the store refuses the record with.
+        """
+        if self._loop is None or self._closing:
+            raise StorageUnavailable("the log takes no writes: the service is starting or stopping", retry_after_s=RETRY_AFTER_S)
+        if self._waiting >= self._max_queue:
+            raise Overloaded(
+                f"{self._max_queue} writes are waiting for the database", remedy="retry after a moment", retry_after_s=RETRY_AFTER_S
+            )
+        future: asyncio.Future[Committed] = self._loop.create_future()
+        self._waiting += 1
+        self._queue.put((record, future))
+        return await future
+
+    async def close(self) -> None:
+        """Take no more writes, and return when every accepted one is answered. The store stays open."""
+        if self._thread is None:
+            self._closing = True
+            return
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+        await self._stopped.wait()
+        self._thread.join()
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            more = True
+            while more:
+                group, more = self._next_group()
+                if group:
+                    results = self._commit([write for write, _ in group])
+                    loop.call_soon_threadsafe(self._answer, group, results)
+            loop.call_soon_threadsafe(self._stopped.set)
+        except RuntimeError:
+            if not loop.is_closed():  # a closed loop has nobody left to answer
+                raise
+
+    def _next_group(self) -> tuple[list[Waiting], bool]:
+        """Wait for a write and take what has queued up behind it; False once nothing can follow."""
+        first = self._queue.get()
+        if first is None:
+            return [], False
+        if self._linger_s and self._queue.qsize() + 1 < self._max_group:
+            time.sleep(self._linger_s)
+        group = [first]
+        while len(group) < self._max_group:
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                break
+            if item is None:
+                return group, False
+            group.append(item)
+        return group, True
+
+    def _commit(self, writes: list[Write]) -> list[Committed | Exception]:
+        try:
+            return [*self._store.commit(writes)]
+        except RouterError as exc:
+            return [_renewed(exc) for _ in writes]
+        except Exception as exc:  # noqa: BLE001 - one record that cannot be stored must fail alone, and never stop the thread
+            if len(writes) == 1:
+                return [exc]
+            return [self._commit([write])[0] for write in writes]
+
+    def _answer(self, group: list[Waiting], results: list[Committed | Exception]) -> None:
+        self._waiting -= len(group)
+        newest = 0
+        for (_, future), result in zip(group, results, strict=True):
+            if isinstance(result, Committed):
+                if not result.repeated:
+                    newest = max(newest, result.seq)
+                if not future.done():
+                    future.set_result(result)
+            elif not future.done():
+                future.set_exception(result)
+        if newest and self.on_commit is not None:
+            self.on_commit(newest)
+
+
+def _renewed(exc: RouterError) -> RouterError:
+    # everyone raises an error of their own: a shared one would collect the tracebacks of all who waited
+    own = type(exc)(exc.message, field=exc.field, remedy=exc.remedy, retry_after_s=exc.retry_after_s)
+    own.__cause__ = exc.__cause__
+    return own
