@@ -1,0 +1,205 @@
+"""From posteriors to one choice: estimates in the task's own units, utility under the request's weights, probabilities, draw.
+
+The service and the replay both decide through this module and nothing else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learning.arrays import FloatArray, IntArray
+from learning.errors import InvalidContext
+from learning.policies.protocol import Beliefs, Policy
+from learning.posterior import Posterior
+from learning.propensities import SCALE, best_probabilities, draw, quantise
+from learning.targets import Target
+
+Z90 = 1.6448536269514722
+"""Standard normal quantile of two-sided 90 % intervals and of one-sided 95 % limits."""
+_MAX_LOG_VARIANCE = 2.0
+"""Cap on the variance of a log quantity where it turns into a mean, so that ignorance is not read as expense."""
+_LEAST_SD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """The n models that a decision is about, ordered by id.
+
+    ``index`` (n,) their rows in the posterior; prices (n,) in USD per token, NaN where unknown.
+    """
+
+    models: Sequence[str]
+    index: IntArray
+    input_price: FloatArray
+    output_price: FloatArray
+
+    def take(self, keep: Sequence[int] | IntArray) -> "Offers":
+        """The offers at the given positions."""
+        rows = np.asarray(keep, dtype=np.int64)
+        return Offers([self.models[i] for i in rows.tolist()], self.index[rows], self.input_price[rows], self.output_price[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Posterior expectations for one task, (n,) each; cost and latency are NaN where nothing is known."""
+
+    quality: FloatArray
+    quality_var: FloatArray
+    quality_interval_var: FloatArray
+    failure: FloatArray
+    cost: FloatArray
+    """USD, expected."""
+    cost_var: FloatArray
+    """Of the expectation."""
+    cost_p95: FloatArray
+    """USD, one-sided 95 % of a single call."""
+    latency: FloatArray
+    """Seconds, expected."""
+    latency_var: FloatArray
+    latency_p95: FloatArray
+
+    def take(self, keep: Sequence[int] | IntArray) -> "Estimates":
+        """The estimates at the given positions."""
+        rows = np.asarray(keep, dtype=np.int64)
+        return Estimates(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """utility = quality * E[q] (1 - failure) - cost_per_usd * E[cost] - latency_per_s * E[latency]"""
+
+    quality: float = 1.0
+    cost_per_usd: float = 0.0
+    latency_per_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = (self.quality, self.cost_per_usd, self.latency_per_s)
+        if not all(math.isfinite(v) and v >= 0 for v in values) or not any(values):
+            raise InvalidContext("weights must be finite and not negative, and one of them positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A draw and the law it came from."""
+
+    index: int
+    weights: IntArray
+    """(n,) integers that sum to 2**24: the exact propensities."""
+
+    @property
+    def propensities(self) -> FloatArray:
+        """(n,) exact probabilities."""
+        p: FloatArray = self.weights / SCALE
+        return p
+
+    @property
+    def propensity(self) -> float:
+        """Probability with which the drawn model was drawn."""
+        return float(self.weights[self.index]) / SCALE
+
+
+def _log_normal(mean: FloatArray, variance: FloatArray, noise: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Expectation, variance of the expectation and 95 % point of exp(N(mean, variance + noise))."""
+    total = np.minimum(variance + noise, _MAX_LOG_VARIANCE)
+    expected = np.exp(mean + total / 2)
+    return expected, expected**2 * np.minimum(variance, 1.0), np.exp(mean + Z90 * np.sqrt(total))
+
+
+def estimate(
+    posterior: Posterior,
+    offers: Offers,
+    task_type: str,
+    features: FloatArray,
+    input_tokens: float,
+    *,
+    max_output_tokens: float = math.inf,
+    latency: bool = True,
+) -> Estimates:
+    """What each offered model is expected to do on a task.
+
+    Parameters
+    ----------
+    features : FloatArray
+        (d,) of ``learning.features.encode``.
+    latency : bool
+        False skips the latency (NaN), where nobody asks.
+    """
+    task, rows = posterior.task(task_type), offers.index
+    quality, quality_var = posterior.predict(Target.QUALITY, task, features)
+    interval = posterior.interval_variance(Target.QUALITY, task, quality_var)
+    tokens_mean, tokens_var = posterior.predict(Target.OUTPUT_TOKENS, task, features)
+    tokens, tokens_mean_var, tokens_p95 = _log_normal(tokens_mean[rows], tokens_var[rows], posterior.noise(Target.OUTPUT_TOKENS, task))
+    tokens = np.minimum(tokens, max_output_tokens)
+    base = offers.input_price * input_tokens
+    cost = base + offers.output_price * tokens
+    cost_var = offers.output_price**2 * tokens_mean_var
+    cost_p95 = base + offers.output_price * np.minimum(tokens_p95, max_output_tokens)
+    unpriced = np.flatnonzero(np.isnan(cost))
+    if len(unpriced):
+        _price_by_experience(posterior, task, features, rows, unpriced, (cost, cost_var, cost_p95))
+    n = len(rows)
+    seconds, seconds_var, seconds_p95 = (np.full(n, np.nan),) * 3
+    if latency:
+        log_s, log_s_var = posterior.predict(Target.LATENCY, task, features)
+        seconds, seconds_var, seconds_p95 = _log_normal(log_s[rows], log_s_var[rows], posterior.noise(Target.LATENCY, task))
+    return Estimates(
+        quality=quality[rows],
+        quality_var=quality_var[rows],
+        quality_interval_var=interval[rows],
+        failure=posterior.failure_rate[rows],
+        cost=cost,
+        cost_var=cost_var,
+        cost_p95=cost_p95,
+        latency=seconds,
+        latency_var=seconds_var,
+        latency_p95=seconds_p95,
+    )
+
+
+def _price_by_experience(
+    posterior: Posterior, task: int, features: FloatArray, rows: IntArray, unpriced: IntArray, out: tuple[FloatArray, FloatArray, FloatArray]
+) -> None:
+    """Fill in the cost of models without a price from what their calls were billed; NaN stays where none was."""
+    billed = unpriced[posterior.billed[rows[unpriced]] > 0]
+    if len(billed):
+        mean, variance = posterior.predict(Target.COST, task, features)
+        known = rows[billed]
+        for column, values in zip(out, _log_normal(mean[known], variance[known], posterior.noise(Target.COST, task)), strict=True):
+            column[billed] = values
+
+
+def beliefs(posterior: Posterior, offers: Offers, estimates: Estimates, preference: Preference) -> Beliefs:
+    """Utilities as Gaussians. A model whose cost nobody knows counts as the dearest of those known."""
+    reliable = 1.0 - estimates.failure
+    mean = preference.quality * estimates.quality * reliable
+    variance = (preference.quality * reliable) ** 2 * estimates.quality_var
+    if preference.cost_per_usd:
+        cost = estimates.cost
+        unknown = np.isnan(cost)
+        if unknown.any():
+            cost = np.where(unknown, np.nanmax(cost) if not unknown.all() else 0.0, cost)
+        mean = mean - preference.cost_per_usd * cost
+        variance = variance + preference.cost_per_usd**2 * np.nan_to_num(estimates.cost_var)
+    if preference.latency_per_s:
+        mean = mean - preference.latency_per_s * estimates.latency
+        variance = variance + preference.latency_per_s**2 * estimates.latency_var
+    return Beliefs(offers.models, mean, np.sqrt(np.maximum(variance, _LEAST_SD**2)), posterior.model_labels[offers.index])
+
+
+def choose(policy: Policy, about: Beliefs, u: int) -> Choice:
+    """Draw one model.
+
+    Parameters
+    ----------
+    u : int
+        24 uniform bits, see ``learning.propensities.uniform_draw``.
+    """
+    weights = quantise(policy.propensities(about))
+    return Choice(draw(weights, u), weights)
+
+
+def confidence(about: Beliefs) -> FloatArray:
+    """(n,) probability of having the highest utility under the untempered posterior."""
+    return best_probabilities(about.mean, about.sd)

@@ -1,0 +1,306 @@
+"""The pooled Gaussian model behind every target, and its posterior.
+
+For model m, task type t and features x (x_0 = 1)
+
+    y = x'(zeta + u_m) + beta g_m + b_t + c_mt + e,      e ~ N(0, s_t^2)
+
+    zeta ~ N(zeta_0, .)   common level and slopes        u_m ~ N(0, D)        what is peculiar to a model
+    beta ~ N(beta_0, .)   worth of the covariate g_m     c_mt ~ N(0, tau^2)   what is peculiar to a model on one type
+    b_t ~ N(0, tau_b^2)   ease of a task type
+
+``fit`` solves for the common part z = (zeta, beta, b) exactly, with u and c integrated out, and re-estimates the variances by one
+step of expectation maximisation from a warm start (empirical Bayes). Given z, models are independent, so that one new observation
+changes one model's posterior only: ``arm_posterior``.
+
+References: two-level Gaussian hierarchy for bandits, arXiv:2205.15124 and arXiv:2510.26284; Schur complement of block-arrow systems.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from learning.arrays import FloatArray, IntArray
+from learning.features import EXPECTED_OUTPUT, N_FEATURES
+from learning.targets import Prior
+
+_VARIANCE_PRIOR_MODELS = 20.0
+"""Pseudo-observations behind the prior variances of models and cells."""
+_VARIANCE_PRIOR_TASKS = 5.0
+_NOISE_PRIOR_LABELS = 10.0
+_TASK_NOISE_PRIOR_LABELS = 20.0
+_D = N_FEATURES
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Sufficient statistics of one target as of now.
+
+    Shapes: gram (C, d, d), moment (C, d), square (C,), model (C,), task (C,); n_models and n_tasks bound the indices.
+    """
+
+    gram: FloatArray
+    moment: FloatArray
+    square: FloatArray
+    model: IntArray
+    task: IntArray
+    n_models: int
+    n_tasks: int
+
+    @property
+    def weight(self) -> FloatArray:
+        """(C,) sum of weights."""
+        weight: FloatArray = np.maximum(self.gram[:, 0, 0], 0.0)
+        return weight
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The fitted common part and variances of one target.
+
+    zeta (d,); task (n_tasks,) the b_t; noise (n_tasks,) the s_t^2; covariance (d+1+T, d+1+T) of z = (zeta, beta, b).
+    """
+
+    zeta: FloatArray
+    beta: float
+    task: FloatArray
+    noise: FloatArray
+    pooled_noise: float
+    model_var: float
+    cell_var: float
+    task_var: float
+    covariance: FloatArray
+
+    def ease(self, task: int) -> float:
+        """b_t; 0 for a type seen after the fit."""
+        return float(self.task[task]) if task < len(self.task) else 0.0
+
+    def noise_of(self, task: int) -> float:
+        """s_t^2; the pooled one for a type seen after the fit."""
+        return float(self.noise[task]) if task < len(self.noise) else self.pooled_noise
+
+
+def start(prior: Prior) -> Common:
+    """The common part before any evidence."""
+    zeta = np.zeros(_D)
+    zeta[0] = prior.mean
+    zeta[EXPECTED_OUTPUT] = prior.expected_output_slope
+    return Common(
+        zeta=zeta,
+        beta=prior.covariate_mean,
+        task=np.zeros(0),
+        noise=np.zeros(0),
+        pooled_noise=prior.noise_sd**2,
+        model_var=prior.model_sd**2,
+        cell_var=prior.cell_sd**2,
+        task_var=prior.task_sd**2,
+        covariance=np.diag(_common_prior_variance(prior, 0)),
+    )
+
+
+def model_prior_variance(common: Common, prior: Prior) -> FloatArray:
+    """Diagonal of D, shape (d,)."""
+    variance = np.full(_D, prior.slope_sd**2)
+    variance[0] = common.model_var
+    return variance
+
+
+def _common_prior_variance(prior: Prior, n_tasks: int, task_var: float | None = None) -> FloatArray:
+    variance = np.full(_D + 1 + n_tasks, prior.common_slope_sd**2)
+    variance[0] = prior.mean_sd**2
+    variance[_D] = prior.covariate_sd**2
+    variance[_D + 1 :] = prior.task_sd**2 if task_var is None else task_var
+    return variance
+
+
+def pool_cell(gram: FloatArray, moment: FloatArray, noise: float, cell_var: float) -> tuple[FloatArray, FloatArray, float]:
+    """Information of one cell about (zeta + u_m) with c_mt integrated out.
+
+    Returns
+    -------
+    information : FloatArray
+        (d, d)
+    moment : FloatArray
+        (d,)
+    shrink : float
+        kappa = 1 / (n + s^2 / tau^2): c_mt has posterior mean kappa * (sum of residuals) and variance kappa * s^2.
+    """
+    shrink = 1.0 / (max(gram[0, 0], 0.0) + noise / cell_var)
+    column = gram[:, 0]
+    return (
+        (gram - shrink * (column[:, None] * column)) / noise,
+        (moment - (shrink * moment[0]) * column) / noise,
+        shrink,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pooled:
+    """All cells with c_mt integrated out: information (C, d, d), moment (C, d), shrink (C,)."""
+
+    information: FloatArray
+    moment: FloatArray
+    shrink: FloatArray
+
+
+def _pool(cells: Cells, noise: FloatArray, cell_var: float) -> _Pooled:
+    s2 = noise[cells.task]
+    shrink = 1.0 / (cells.weight + s2 / cell_var)
+    column = cells.gram[:, :, 0]
+    information = (cells.gram - shrink[:, None, None] * column[:, :, None] * column[:, None, :]) / s2[:, None, None]
+    moment = (cells.moment - (shrink * cells.moment[:, 0])[:, None] * column) / s2[:, None]
+    return _Pooled(information, moment, shrink)
+
+
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    z: FloatArray
+    covariance: FloatArray
+    coefficients: FloatArray
+    """(n_models, d): zeta + u_m + e_0 beta g_m."""
+    deviation: FloatArray
+    """(n_models, d): u_m."""
+    spread: FloatArray
+    """(n_models, d, d): covariance of u_m given z."""
+    deviation_var: FloatArray
+    """(n_models, d): variance of u_m with the uncertainty of z."""
+
+
+def _solve(cells: Cells, pooled: _Pooled, covariate: FloatArray, prior: Prior, common: Common) -> _Solution:
+    """Joint posterior of z and the u_m by eliminating the models one block at a time (all at once, batched)."""
+    K, T, d = cells.n_models, cells.n_tasks, _D
+    nz = d + 1 + T
+    S = np.zeros((K, d, d))
+    np.add.at(S, cells.model, pooled.information)
+    r = np.zeros((K, d))
+    np.add.at(r, cells.model, pooled.moment)
+
+    column = pooled.information[:, :, 0]  # (C, d): how a shift of the cell's level enters
+    X = np.zeros((K, d, nz))  # cross information of u_m and z
+    X[:, :, :d] = S
+    X[:, :, d] = S[:, :, 0] * covariate[:, None]
+    np.add.at(X, (cells.model, slice(None), d + 1 + cells.task), column)
+
+    variance = _common_prior_variance(prior, T, common.task_var)
+    P = np.diag(1.0 / variance)
+    P[:d, :] += X.sum(axis=0)
+    P[d, :] += (X[:, 0, :] * covariate[:, None]).sum(axis=0)
+    np.add.at(P, d + 1 + cells.task, X_rows(pooled, covariate, cells, nz))
+    rhs = np.zeros(nz)
+    rhs[0] = prior.mean / variance[0]
+    rhs[EXPECTED_OUTPUT] = prior.expected_output_slope / variance[EXPECTED_OUTPUT]
+    rhs[d] = prior.covariate_mean / variance[d]
+    rhs[:d] += r.sum(axis=0)
+    rhs[d] += r[:, 0] @ covariate
+    rhs[d + 1 :] += np.bincount(cells.task, pooled.moment[:, 0], minlength=T)
+
+    A = S + np.diag(1.0 / model_prior_variance(common, prior))
+    spread = np.linalg.inv(A)
+    AX = spread @ X  # (K, d, nz)
+    P -= np.einsum("kdi,kdj->ij", X, AX)
+    rhs -= np.einsum("kdi,kd->i", AX, r)
+    covariance = np.linalg.inv((P + P.T) / 2)
+    z = covariance @ rhs
+    deviation = (spread @ r[:, :, None])[:, :, 0] - AX @ z
+    coefficients = z[:d] + deviation
+    coefficients[:, 0] += z[d] * covariate
+    deviation_var = np.einsum("kii->ki", spread) + np.einsum("kdi,ij,kdj->kd", AX, covariance, AX, optimize=True)
+    return _Solution(z, covariance, coefficients, deviation, spread, deviation_var)
+
+
+def X_rows(pooled: _Pooled, covariate: FloatArray, cells: Cells, nz: int) -> FloatArray:
+    """(C, nz): row of the information about b_t that each cell contributes."""
+    rows = np.zeros((len(cells.task), nz))
+    rows[:, :_D] = pooled.information[:, 0, :]
+    rows[:, _D] = pooled.information[:, 0, 0] * covariate[cells.model]
+    rows[np.arange(len(rows)), _D + 1 + cells.task] = pooled.information[:, 0, 0]
+    return rows
+
+
+def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Common:
+    """One step of empirical Bayes from ``common``.
+
+    Parameters
+    ----------
+    cells : Cells
+        Evidence of one target.
+    covariate : FloatArray
+        (n_models,) the g_m.
+
+    Returns
+    -------
+    Common
+        With the task effects of ``cells.n_tasks`` task types.
+    """
+    T = cells.n_tasks
+    noise = np.full(T, common.pooled_noise)
+    noise[: len(common.noise)] = common.noise
+    pooled = _pool(cells, noise, common.cell_var)
+    solution = _solve(cells, pooled, covariate, prior, common)
+
+    # expectations of the squared effects, evidence-bearing models and cells only
+    seen = np.unique(cells.model[cells.weight > 0])
+    live = cells.weight > 0
+    u_squared = solution.deviation[seen, 0] ** 2 + solution.deviation_var[seen, 0]
+    model_var = (_VARIANCE_PRIOR_MODELS * prior.model_sd**2 + u_squared.sum()) / (_VARIANCE_PRIOR_MODELS + len(seen))
+    b = solution.z[_D + 1 :]
+    b_var = np.diag(solution.covariance)[_D + 1 :]
+    task_var = (_VARIANCE_PRIOR_TASKS * prior.task_sd**2 + (b**2 + b_var).sum()) / (_VARIANCE_PRIOR_TASKS + T)
+
+    theta = solution.coefficients[cells.model]  # (C, d)
+    column = cells.gram[:, :, 0]
+    residual = cells.moment[:, 0] - b[cells.task] * cells.weight - np.einsum("cd,cd->c", column, theta)
+    effect = pooled.shrink * residual
+    spread = solution.spread[cells.model]
+    pulled = pooled.shrink[:, None] * column
+    effect_var = pooled.shrink * noise[cells.task] + np.einsum("cd,cde,ce->c", pulled, spread, pulled, optimize=True)
+    cell_var = (_VARIANCE_PRIOR_MODELS * prior.cell_sd**2 + (effect**2 + effect_var)[live].sum()) / (_VARIANCE_PRIOR_MODELS + live.sum())
+
+    level = theta.copy()
+    level[:, 0] += b[cells.task] + effect
+    error = (
+        cells.square - 2.0 * np.einsum("cd,cd->c", level, cells.moment) + np.einsum("cd,cde,ce->c", level, cells.gram, level, optimize=True)
+    )
+    centre = column / np.maximum(cells.weight, 1e-12)[:, None] - pulled
+    fit_var = np.einsum("cd,cde,ce->c", centre, spread, centre, optimize=True) + pooled.shrink * noise[cells.task]
+    error = np.maximum(error + cells.weight * fit_var, 0.0)
+    by_task = np.bincount(cells.task, error, minlength=T)
+    n_by_task = np.bincount(cells.task, cells.weight, minlength=T)
+    pooled_noise = (_NOISE_PRIOR_LABELS * prior.noise_sd**2 + by_task.sum()) / (_NOISE_PRIOR_LABELS + n_by_task.sum())
+    task_noise = (_TASK_NOISE_PRIOR_LABELS * pooled_noise + by_task) / (_TASK_NOISE_PRIOR_LABELS + n_by_task)
+    return replace(
+        common,
+        zeta=solution.z[:_D],
+        beta=float(solution.z[_D]),
+        task=b,
+        noise=task_noise,
+        pooled_noise=float(pooled_noise),
+        model_var=float(model_var),
+        cell_var=float(cell_var),
+        task_var=float(task_var),
+        covariance=solution.covariance,
+    )
+
+
+def arm_posterior(information: FloatArray, moment: FloatArray, centre: FloatArray, prior_precision: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Posterior of one model's coefficients given the common part.
+
+    Parameters
+    ----------
+    information, moment : FloatArray
+        (d, d) and (d,): sums over the model's cells of ``pool_cell``, the moment with the b_t taken off.
+    centre : FloatArray
+        (d,) prior mean zeta + e_0 beta g_m.
+    prior_precision : FloatArray
+        (d,) diagonal of D^-1.
+
+    Returns
+    -------
+    mean : FloatArray
+        (d,)
+    covariance : FloatArray
+        (d, d)
+    """
+    A = information.copy()
+    A.flat[:: _D + 1] += prior_precision
+    covariance = np.linalg.inv(A)
+    return covariance @ (moment + prior_precision * centre), covariance

@@ -1,0 +1,311 @@
+"""The fold: evidence in, posterior out.
+
+The learner owns the sufficient statistics and what is derived from them. One observation costs one model's posterior; the common
+part and the variances are refitted on a schedule that depends on the number of folded observations only, so that every replica
+that folds the same log holds the same posterior.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from learning.arrays import FloatArray, IntArray
+from learning.features import N_FEATURES
+from learning.hierarchy import Cells, Common, arm_posterior, fit, model_prior_variance, pool_cell, start
+from learning.posterior import Posterior, TargetPosterior
+from learning.statistics import Call, Observation, Statistics
+from learning.targets import PRIORS, Prior, Target
+
+_FIRST_REFIT = 5
+_REFIT_EVERY = 50
+_FAILURE_PRIOR = (0.5, 49.5)
+"""Beta: one failure in a hundred calls before evidence."""
+_TYPICAL_PRICE = 1.0
+"""USD per million tokens at which the price says nothing about quality."""
+_PRICE_LOG_SD = 1.5
+"""Spread of log list prices over a catalogue."""
+_TYPICAL_LATENCY_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFacts:
+    """What is published about a model before it is tried."""
+
+    price_usd_per_mtok: float | None = None
+    """Blend of the input and output price; None where unknown."""
+    typical_latency_s: float | None = None
+    """Seconds for a typical answer; None where unknown."""
+
+
+def _covariate(target: Target, facts: ArmFacts | None) -> float:
+    """g_m: what the published facts say about the target, 0 where they say nothing."""
+    if facts is None:
+        return 0.0
+    price, latency = facts.price_usd_per_mtok, facts.typical_latency_s
+    if target in (Target.QUALITY, Target.COST) and price is not None:
+        return max(-2.0, min(2.0, math.log(max(price, 1e-6) / _TYPICAL_PRICE) / _PRICE_LOG_SD))
+    if target is Target.LATENCY and latency is not None:
+        return math.log(max(latency, 1e-3) / _TYPICAL_LATENCY_S)
+    return 0.0
+
+
+class _TargetState:
+    """Derived arrays of one target, kept in step with the statistics."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.prior: Prior = PRIORS[target]
+        self.common: Common = start(self.prior)
+        self.decay = 1.0
+        self.since_fit = 0
+        self.total = 0
+        self.covariate = np.zeros(0)
+        self.coefficients = np.zeros((0, N_FEATURES))
+        self.covariance = np.zeros((0, N_FEATURES, N_FEATURES))
+        self.precision = np.ones(N_FEATURES)
+        self.shared = np.zeros(0)
+        """(K,) share of a model's own prior precision in its level: how far it still follows the common part."""
+        self.cells_of: list[list[int]] = []
+        self.common_variance = np.zeros((0, 1))
+        self.pulled = np.zeros((1, N_FEATURES))
+        self.effect = np.zeros(1)
+        self.cell_variance = np.array([self.common.cell_var])
+        self.cell_information = np.zeros((1, N_FEATURES, N_FEATURES))
+        self.cell_moment = np.zeros((1, N_FEATURES))
+        self.published: TargetPosterior | None = None
+
+    def due(self) -> bool:
+        """Whether the common part should be refitted: often at first, then every 50 observations or 2 %."""
+        step = max(_FIRST_REFIT, min(_REFIT_EVERY, self.total // 10), self.total // 50)
+        return self.since_fit >= step
+
+    def refit(self, statistics: Statistics, empirical_bayes: bool) -> None:
+        """Refit the common part (optionally) and recompute every model and cell."""
+        self.decay = statistics.decay(self.target)
+        cells = Cells(
+            gram=statistics.gram[self.target] * self.decay,
+            moment=statistics.moment[self.target] * self.decay,
+            square=statistics.square[self.target] * self.decay,
+            model=statistics.cell_model,
+            task=statistics.cell_task,
+            n_models=len(statistics.models),
+            n_tasks=len(statistics.task_types),
+        )
+        if empirical_bayes and statistics.n_cells:
+            self.common = fit(cells, self.covariate, self.prior, self.common)
+        self.since_fit = 0
+        self._rebuild(cells)
+        self.published = None
+
+    def _rebuild(self, cells: Cells) -> None:
+        K, C, d = cells.n_models, len(cells.model), N_FEATURES
+        self.pulled = np.zeros((C + 1, d))
+        self.effect = np.zeros(C + 1)
+        self.cell_variance = np.full(C + 1, self.common.cell_var)
+        self.cell_information = np.zeros((C + 1, d, d))
+        self.cell_moment = np.zeros((C + 1, d))
+        self.cells_of = [[] for _ in range(K)]
+        for c in range(C):
+            self._set_cell(c, int(cells.task[c]), cells.gram[c], cells.moment[c])
+            self.cells_of[cells.model[c]].append(c + 1)
+        self.precision = 1.0 / model_prior_variance(self.common, self.prior)
+        self.coefficients = np.zeros((K, d))
+        self.covariance = np.zeros((K, d, d))
+        self.shared = np.zeros(K)
+        for m in range(K):
+            self._set_model(m)
+        self.common_variance = self._common_variance(cells)
+
+    def _set_model(self, model: int) -> None:
+        """Recompute one model from its cells alone, so that a restored state equals the live one bit for bit."""
+        own = self.cells_of[model]
+        centre = self.common.zeta.copy()
+        centre[0] += self.common.beta * self.covariate[model]
+        information = self.cell_information[own].sum(axis=0)
+        self.coefficients[model], self.covariance[model] = arm_posterior(
+            information, self.cell_moment[own].sum(axis=0), centre, self.precision
+        )
+        self.shared[model] = self.covariance[model, 0, 0] * self.precision[0]
+
+    def _set_cell(self, cell: int, task: int, gram: FloatArray, moment: FloatArray) -> None:
+        ease, noise = self.common.ease(task), self.common.noise_of(task)
+        shifted = moment - ease * gram[:, 0]
+        self.cell_information[cell + 1], self.cell_moment[cell + 1], shrink = pool_cell(gram, shifted, noise, self.common.cell_var)
+        self.pulled[cell + 1] = shrink * gram[:, 0]
+        self.effect[cell + 1] = shrink * shifted[0]
+        self.cell_variance[cell + 1] = shrink * noise
+
+    def _common_variance(self, cells: Cells) -> FloatArray:
+        """(K, T + 1) variance that the uncertain common part adds, at the intercept."""
+        K, T, d = cells.n_models, cells.n_tasks, N_FEATURES
+        covariance = self.common.covariance
+        known = len(covariance) - d - 1
+        shrink = np.ones((K, T + 1))  # 1 - kappa n: how far a cell follows its model
+        shrink[cells.model, cells.task] = 1.0 - self.pulled[1:, 0]
+        level = covariance[0, 0] + 2 * covariance[0, d] * self.covariate + covariance[d, d] * self.covariate**2
+        task = np.full(T + 1, self.common.task_var)
+        task[:known] = np.diag(covariance)[d + 1 :]
+        cross = np.zeros((K, T + 1))
+        cross[:, :known] = covariance[0, d + 1 :] + covariance[d, d + 1 :] * self.covariate[:, None]
+        pull = shrink * self.shared[:, None]
+        variance: FloatArray = pull**2 * level[:, None] + shrink**2 * task + 2 * pull * shrink * cross
+        return np.maximum(variance, 0.0)
+
+    def update(self, statistics: Statistics, cell: int) -> None:
+        """Bring one cell and its model up to date after an observation."""
+        self.total += 1
+        self.since_fit += 1
+        model, task = int(statistics.cell_model[cell]), int(statistics.cell_task[cell])
+        if cell + 1 >= len(self.effect) or self.due():
+            self.refit(statistics, empirical_bayes=self.due())
+            return
+        self._set_cell(cell, task, statistics.gram[self.target, cell] * self.decay, statistics.moment[self.target, cell] * self.decay)
+        self._set_model(model)
+        self.published = None
+
+    def publish(self, n_tasks: int) -> TargetPosterior:
+        """The immutable value, rebuilt only where something changed."""
+        if self.published is None:
+            ease, noise = np.zeros(n_tasks + 1), np.full(n_tasks + 1, self.common.pooled_noise)
+            known = len(self.common.task)
+            ease[:known], noise[:known] = self.common.task, self.common.noise
+            self.published = TargetPosterior(
+                coefficients=self.coefficients.copy(),
+                covariance=self.covariance.copy(),
+                pulled=self.pulled.copy(),
+                effect=self.effect.copy(),
+                cell_variance=self.cell_variance.copy(),
+                ease=ease,
+                noise=noise,
+                common_variance=self.common_variance,
+            )
+        return self.published
+
+
+class Learner:
+    """Folds observations and publishes posteriors.
+
+    Parameters
+    ----------
+    half_life : float
+        Log records after which a quality score counts half.
+    """
+
+    def __init__(self, half_life: float = 24_000.0, statistics: Statistics | None = None) -> None:
+        self.statistics = statistics if statistics is not None else Statistics(half_life)
+        self._targets = [_TargetState(target) for target in Target]
+        self._facts: dict[str, ArmFacts] = {}
+        self._posterior: Posterior | None = None
+        self._layout: _Names | None = None
+        self._arm_count = 0
+        self._align()
+        if self.statistics.n_cells:
+            for state in self._targets:
+                state.total = state.since_fit = int(self.statistics.labels[state.target].sum())
+                for _ in range(3):
+                    state.refit(self.statistics, empirical_bayes=True)
+
+    @property
+    def seq(self) -> int:
+        """Log position up to which the log is folded."""
+        return self.statistics.seq
+
+    def register(self, facts: Mapping[str, ArmFacts]) -> None:
+        """Make models known, with the facts that shape their prior. Evidence of other models is untouched."""
+        self._facts.update(facts)
+        for model in sorted(facts):
+            self.statistics.model_index(model)
+        self._align()
+        for state in self._targets:
+            state.refit(self.statistics, empirical_bayes=False)
+
+    def _align(self) -> None:
+        """Give every model of the statistics its covariate."""
+        models = self.statistics.models
+        for state in self._targets:
+            state.covariate = np.array([_covariate(state.target, self._facts.get(m)) for m in models])
+        self._arm_count = len(models)
+        self._layout = self._posterior = None
+
+    def fold(self, observation: Observation) -> None:
+        """Fold one observation; see ``Statistics.add`` for what is refused."""
+        n_cells = self.statistics.n_cells
+        cell = self.statistics.add(observation)
+        if len(self.statistics.models) != self._arm_count:
+            self._align()
+        if self.statistics.n_cells != n_cells:
+            for state in self._targets:
+                if state.target is not observation.target:
+                    state.refit(self.statistics, empirical_bayes=False)
+            self._layout = None
+        self._targets[observation.target].update(self.statistics, cell)
+        self._posterior = None
+
+    def fold_call(self, call: Call) -> None:
+        """Fold one finished call into the reliability of its model."""
+        self.statistics.add_call(call)
+        if len(self.statistics.models) != self._arm_count:
+            self._align()
+            for state in self._targets:
+                state.refit(self.statistics, empirical_bayes=False)
+        self._posterior = None
+
+    def advance(self, seq: int) -> None:
+        """Say that the log is folded up to ``seq``."""
+        self.statistics.seq = seq
+        self._posterior = None
+
+    def common(self, target: Target) -> Common:
+        """The fitted common part of one target."""
+        return self._targets[target].common
+
+    def posterior(self) -> Posterior:
+        """The immutable posterior as of now."""
+        if self._posterior is None:
+            statistics = self.statistics
+            names = self._names()
+            decay = statistics.decay(Target.QUALITY)
+            a, b = _FAILURE_PRIOR
+            K = len(names.models)
+            labels = np.bincount(statistics.cell_model, statistics.labels[Target.QUALITY], minlength=K)
+            self._posterior = Posterior(
+                seq=statistics.seq,
+                models=names.models,
+                task_types=names.task_types,
+                model_index=names.model_index,
+                task_index=names.task_index,
+                cells=names.cells,
+                labels=np.concatenate([[0.0], statistics.labels[Target.QUALITY]]),
+                model_labels=labels,
+                billed=np.bincount(statistics.cell_model, statistics.labels[Target.COST], minlength=K),
+                targets=tuple(state.publish(len(names.task_types)) for state in self._targets),
+                failure_rate=(a + statistics.failures * decay) / (a + b + statistics.calls * decay),
+            )
+        return self._posterior
+
+    def _names(self) -> "_Names":
+        if self._layout is None:
+            statistics = self.statistics
+            cells = np.zeros((len(statistics.models), len(statistics.task_types) + 1), dtype=np.int64)
+            cells[statistics.cell_model, statistics.cell_task] = np.arange(1, statistics.n_cells + 1)
+            self._layout = _Names(
+                models=tuple(statistics.models),
+                task_types=tuple(statistics.task_types),
+                model_index={m: i for i, m in enumerate(statistics.models)},
+                task_index={t: i for i, t in enumerate(statistics.task_types)},
+                cells=cells,
+            )
+        return self._layout
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The parts of a posterior that change only with a new model, task type or cell."""
+
+    models: tuple[str, ...]
+    task_types: tuple[str, ...]
+    model_index: dict[str, int]
+    task_index: dict[str, int]
+    cells: IntArray

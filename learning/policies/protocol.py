@@ -1,0 +1,55 @@
+"""What a policy sees and what it must return."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from learning.arrays import BoolArray, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """The utilities of the n eligible models, ordered by model id, as independent Gaussians."""
+
+    models: Sequence[str]
+    mean: FloatArray
+    """(n,)"""
+    sd: FloatArray
+    """(n,) > 0"""
+    labels: FloatArray
+    """(n,) quality scores behind each estimate, on any task type."""
+
+    def best(self) -> int:
+        """Index of the highest mean, the first of equals."""
+        return int(np.argmax(self.mean))
+
+
+class Policy(Protocol):
+    """A rule from beliefs to probabilities. Stateless and pure: the same beliefs give the same vector."""
+
+    name: str
+
+    def propensities(self, beliefs: Beliefs) -> FloatArray:
+        """(n,) probabilities over exactly the eligible models; sums to 1.
+
+        Raises
+        ------
+        UnknownModel
+            The policy needs a model that is not eligible and cannot do without.
+        """
+        ...
+
+
+def point_mass(n: int, index: int) -> FloatArray:
+    """(n,) all probability on one model."""
+    p = np.zeros(n)
+    p[index] = 1.0
+    return p
+
+
+def spread_over(mask: BoolArray) -> FloatArray:
+    """(n,) uniform over the marked models."""
+    p: FloatArray = mask / mask.sum()
+    return p

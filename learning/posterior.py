@@ -1,0 +1,97 @@
+"""What is believed about every model, as one immutable value that decisions read."""
+
+from dataclasses import dataclass
+
+from learning.arrays import FloatArray, IntArray
+from learning.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPosterior:
+    """Posterior of one target over K models, T task types and C cells with evidence.
+
+    Cell 0 stands for "no evidence", and column T of the per-type arrays for a task type never seen.
+    """
+
+    coefficients: FloatArray
+    """(K, d) posterior mean of zeta + u_m + e_0 beta g_m."""
+    covariance: FloatArray
+    """(K, d, d)"""
+    pulled: FloatArray
+    """(C + 1, d) kappa times the cell's feature sums."""
+    effect: FloatArray
+    """(C + 1,) kappa times the cell's residual sum."""
+    cell_variance: FloatArray
+    """(C + 1,)"""
+    ease: FloatArray
+    """(T + 1,) b_t"""
+    noise: FloatArray
+    """(T + 1,) variance of one observation"""
+    common_variance: FloatArray
+    """(K, T + 1) what the uncertainty of the common part adds to an interval; it moves all models together, so ranking ignores it."""
+
+    def predict(self, cells: IntArray, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of the target's expectation for every model.
+
+        Parameters
+        ----------
+        cells : IntArray
+            (K,) cell of each model on the task type, 0 for none.
+        task : int
+            Column of the task type.
+        features : FloatArray
+            (d,)
+
+        Returns
+        -------
+        mean, variance : FloatArray
+            (K,) each.
+        """
+        psi = features - self.pulled[cells]
+        mean = (psi * self.coefficients).sum(axis=1) + (self.effect[cells] + self.ease[task])
+        spread = (self.covariance @ psi[:, :, None])[:, :, 0]
+        variance = (psi * spread).sum(axis=1) + self.cell_variance[cells]
+        return mean, variance
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """The published policy state: immutable, swapped as a whole.
+
+    ``seq`` is the log position up to which evidence is in it, ``version`` a short hash of the hyper-parameters' inputs.
+    """
+
+    seq: int
+    models: tuple[str, ...]
+    task_types: tuple[str, ...]
+    model_index: dict[str, int]
+    task_index: dict[str, int]
+    cells: IntArray
+    """(K, T + 1) cell index, 0 for none."""
+    labels: FloatArray
+    """(C + 1,) undecayed number of quality scores per cell."""
+    targets: tuple[TargetPosterior, ...]
+    model_labels: FloatArray
+    """(K,) undecayed number of quality scores over all task types."""
+    billed: FloatArray
+    """(K,) undecayed number of calls with a known cost."""
+    failure_rate: FloatArray
+    """(K,) posterior mean of the probability that a call fails."""
+
+    def task(self, task_type: str) -> int:
+        """Column of a task type; the last one where it was never seen."""
+        return self.task_index.get(task_type, len(self.task_types))
+
+    def predict(self, target: Target, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance (K,) of one target; see ``TargetPosterior.predict``."""
+        return self.targets[target].predict(self.cells[:, task], task, features)
+
+    def interval_variance(self, target: Target, task: int, variance: FloatArray) -> FloatArray:
+        """Variance (K,) to report: with the uncertainty that all models share."""
+        total: FloatArray = variance + self.targets[target].common_variance[:, task]
+        return total
+
+    def noise(self, target: Target, task: int) -> float:
+        """Variance of one observation around its expectation."""
+        return float(self.targets[target].noise[task])
+

@@ -1,0 +1,269 @@
+"""Additive sufficient statistics: the part of the learned state that is data and nothing else.
+
+For every (model, task type) cell with evidence and every target they hold the weighted normal equations. They add, subtract and
+merge; the prior is kept apart and is never discounted. Everything else (posteriors, hyper-parameters, rules) is derived from them.
+
+An observation made at log position ``clock`` weighs ``weight * 2 ** ((clock - anchor) / half_life)``; reading multiplies by
+``2 ** (-(now - anchor) / half_life)``. The weight depends on the decision's own position, so that any order of arrival gives the same
+sums and idle time forgets nothing.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from learning.arrays import FloatArray, IntArray
+from learning.errors import InvalidContext
+from learning.features import N_FEATURES, SCHEMA_VERSION
+from learning.targets import PRIORS, Target
+
+N_TARGETS = len(Target)
+_MAX_HALF_LIVES = 40.0
+_MAX_FEATURE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measured value of one target. A negative weight takes back what was added with the positive one."""
+
+    target: Target
+    model: str
+    task_type: str
+    features: FloatArray
+    """Shape ``(N_FEATURES,)``."""
+    value: float
+    clock: int
+    """Log position of the decision."""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Whether one call failed: evidence about reliability."""
+
+    model: str
+    failed: bool
+    clock: int
+
+
+class Statistics:
+    """Weighted sums per cell.
+
+    Attributes
+    ----------
+    gram : FloatArray
+        ``(N_TARGETS, n_cells, N_FEATURES, N_FEATURES)``, sum of w x x'.
+    moment : FloatArray
+        ``(N_TARGETS, n_cells, N_FEATURES)``, sum of w y x.
+    square : FloatArray
+        ``(N_TARGETS, n_cells)``, sum of w y y.
+    labels : FloatArray
+        ``(N_TARGETS, n_cells)``, sum of undecayed weights.
+    calls, failures : FloatArray
+        ``(n_models,)``, decayed counts.
+    """
+
+    def __init__(self, half_life: float) -> None:
+        if not (math.isfinite(half_life) and half_life > 0):
+            raise InvalidContext("half_life must be a positive number of log records")
+        self.half_life = half_life
+        self.anchor = 0
+        self.now = 0
+        """Highest clock folded."""
+        self.seq = 0
+        """Log position up to which the log is folded."""
+        self.folded = 0
+        """Observations folded, retractions included."""
+        self.models: list[str] = []
+        self.task_types: list[str] = []
+        self._model_index: dict[str, int] = {}
+        self._task_index: dict[str, int] = {}
+        self._cell_index: dict[tuple[int, int], int] = {}
+        self.cell_model: IntArray = np.zeros(0, dtype=np.int64)
+        self.cell_task: IntArray = np.zeros(0, dtype=np.int64)
+        self._allocate(16, 8)
+
+    def _allocate(self, cells: int, models: int) -> None:
+        d = N_FEATURES
+        self._gram = np.zeros((N_TARGETS, cells, d, d))
+        self._moment = np.zeros((N_TARGETS, cells, d))
+        self._square = np.zeros((N_TARGETS, cells))
+        self._labels = np.zeros((N_TARGETS, cells))
+        self._calls = np.zeros(models)
+        self._failures = np.zeros(models)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells with evidence."""
+        return len(self.cell_model)
+
+    @property
+    def gram(self) -> FloatArray:
+        return self._gram[:, : self.n_cells]
+
+    @property
+    def moment(self) -> FloatArray:
+        return self._moment[:, : self.n_cells]
+
+    @property
+    def square(self) -> FloatArray:
+        return self._square[:, : self.n_cells]
+
+    @property
+    def labels(self) -> FloatArray:
+        return self._labels[:, : self.n_cells]
+
+    @property
+    def calls(self) -> FloatArray:
+        return self._calls[: len(self.models)]
+
+    @property
+    def failures(self) -> FloatArray:
+        return self._failures[: len(self.models)]
+
+    def model_index(self, model: str) -> int:
+        """Index of a model, given one where it is new."""
+        index = self._model_index.get(model)
+        if index is None:
+            index = self._model_index[model] = len(self.models)
+            self.models.append(model)
+            if index == len(self._calls):
+                self._calls = np.concatenate([self._calls, np.zeros(index)])
+                self._failures = np.concatenate([self._failures, np.zeros(index)])
+        return index
+
+    def find_model(self, model: str) -> int | None:
+        """Index of a model that has evidence, else None."""
+        return self._model_index.get(model)
+
+    def find_task(self, task_type: str) -> int | None:
+        """Index of a task type that has evidence, else None."""
+        return self._task_index.get(task_type)
+
+    def find_cell(self, model: int, task: int) -> int | None:
+        """Index of a cell that has evidence, else None."""
+        return self._cell_index.get((model, task))
+
+    def cell(self, model: str, task_type: str) -> int:
+        """Index of a cell, made where it is new."""
+        task = self._task_index.get(task_type)
+        if task is None:
+            task = self._task_index[task_type] = len(self.task_types)
+            self.task_types.append(task_type)
+        key = (self.model_index(model), task)
+        index = self._cell_index.get(key)
+        if index is None:
+            index = self._cell_index[key] = self.n_cells
+            self.cell_model = np.append(self.cell_model, key[0])
+            self.cell_task = np.append(self.cell_task, key[1])
+            if index == self._square.shape[1]:
+                self._gram, self._moment, self._square, self._labels = (
+                    np.concatenate([a, np.zeros_like(a)], axis=1) for a in (self._gram, self._moment, self._square, self._labels)
+                )
+        return index
+
+    def decay(self, target: Target) -> float:
+        """Factor that turns the stored sums of a target into sums as of now."""
+        return float(2.0 ** (-(self.now - self.anchor) / self._half_life(target)))
+
+    def _half_life(self, target: Target) -> float:
+        return self.half_life * PRIORS[target].half_life_share
+
+    def _weigh(self, clock: int, target: Target) -> float:
+        if clock > self.now:
+            self.now = clock
+            if clock - self.anchor > _MAX_HALF_LIVES * self.half_life * min(p.half_life_share for p in PRIORS):
+                self._reanchor(clock)
+        return float(2.0 ** ((clock - self.anchor) / self._half_life(target)))
+
+    def _reanchor(self, clock: int) -> None:
+        for target in Target:
+            factor = 2.0 ** (-(clock - self.anchor) / self._half_life(target))
+            for sums in (self._gram, self._moment, self._square):
+                sums[target] *= factor
+        factor = 2.0 ** (-(clock - self.anchor) / self._half_life(Target.QUALITY))
+        self._calls *= factor
+        self._failures *= factor
+        self.anchor = clock
+
+    def add(self, observation: Observation) -> int:
+        """Fold one observation and return its cell.
+
+        Raises
+        ------
+        InvalidContext
+            A number is not finite, or the features have the wrong shape or are out of range.
+        """
+        x, y = observation.features, observation.value
+        if x.shape != (N_FEATURES,):
+            raise InvalidContext(f"features have shape {x.shape}, schema {SCHEMA_VERSION} expects ({N_FEATURES},)")
+        if not (math.isfinite(y) and math.isfinite(observation.weight) and np.abs(x).max() <= _MAX_FEATURE):
+            raise InvalidContext(f"value, weight and features must be finite, and |feature| <= {_MAX_FEATURE:g}")
+        target = observation.target
+        cell = self.cell(observation.model, observation.task_type)
+        weight = observation.weight * self._weigh(observation.clock, target)
+        wx = weight * x
+        self._gram[target, cell] += wx[:, None] * x
+        self._moment[target, cell] += wx * y
+        self._square[target, cell] += weight * y * y
+        self._labels[target, cell] += observation.weight
+        self.folded += 1
+        return cell
+
+    def add_call(self, call: Call) -> None:
+        """Count one finished call."""
+        index = self.model_index(call.model)
+        weight = self._weigh(call.clock, Target.QUALITY)
+        self._calls[index] += weight
+        self._failures[index] += weight * call.failed
+
+    def merge(self, other: "Statistics") -> None:
+        """Add the evidence of another fold with the same half-life.
+
+        Raises
+        ------
+        InvalidContext
+            The half-lives differ.
+        """
+        if other.half_life != self.half_life:
+            raise InvalidContext(f"half-lives differ: {self.half_life:g} and {other.half_life:g} records")
+        if other.anchor > self.anchor:
+            self._reanchor(other.anchor)
+        for target in Target:
+            factor = 2.0 ** (-(self.anchor - other.anchor) / self._half_life(target))
+            for c in range(other.n_cells):
+                cell = self.cell(other.models[other.cell_model[c]], other.task_types[other.cell_task[c]])
+                self._gram[target, cell] += factor * other.gram[target, c]
+                self._moment[target, cell] += factor * other.moment[target, c]
+                self._square[target, cell] += factor * other.square[target, c]
+                self._labels[target, cell] += other.labels[target, c]
+        factor = 2.0 ** (-(self.anchor - other.anchor) / self._half_life(Target.QUALITY))
+        for m, model in enumerate(other.models):
+            index = self.model_index(model)
+            self._calls[index] += factor * other.calls[m]
+            self._failures[index] += factor * other.failures[m]
+        self.now = max(self.now, other.now)
+        self.seq = max(self.seq, other.seq)
+        self.folded += other.folded
+
+    def canonical_order(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Models with calls and cells with evidence, sorted by name, so that the order of arrival does not show."""
+        models = sorted(np.flatnonzero(self.calls).tolist(), key=self.models.__getitem__)
+        cells = sorted(range(self.n_cells), key=lambda c: (self.models[self.cell_model[c]], self.task_types[self.cell_task[c]]))
+        return models, cells
+
+    def digest(self) -> str:
+        """Hex BLAKE2b of the state up to ``seq``: equal folds of the same log have equal digests."""
+        models, cells = self.canonical_order()
+        h = hashlib.blake2b(digest_size=16)
+        h.update(f"{SCHEMA_VERSION}|{self.seq}|{self.anchor}|{self.now}|{self.half_life!r}|{self.folded}".encode())
+        h.update("\0".join(self.models[m] for m in models).encode())
+        h.update("\0".join(f"{self.models[self.cell_model[c]]}\1{self.task_types[self.cell_task[c]]}" for c in cells).encode())
+        for sums in (self.gram, self.moment, self.square, self.labels):
+            h.update(np.ascontiguousarray(sums[:, cells]).tobytes())
+        for counts in (self.calls, self.failures):
+            h.update(np.ascontiguousarray(counts[models]).tobytes())
+        return h.hexdigest()
