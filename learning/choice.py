@@ -159,7 +159,12 @@ def estimate(
 
 
 def _price_by_experience(
-    posterior: Posterior, task: int, features: FloatArray, rows: IntArray, unpriced: IntArray, out: tuple[FloatArray, FloatArray, FloatArray]
+    posterior: Posterior,
+    task: int,
+    features: FloatArray,
+    rows: IntArray,
+    unpriced: IntArray,
+    out: tuple[FloatArray, FloatArray, FloatArray],
 ) -> None:
     """Fill in the cost of models without a price from what their calls were billed; NaN stays where none was."""
     billed = unpriced[posterior.billed[rows[unpriced]] > 0]

@@ -1,9 +1,9 @@
 """What the learner refuses.
 
-    LearningError
-    ├─ InvalidContext      the features or weights cannot be used
-    ├─ UnknownModel        no such arm
-    └─ IncompatibleState   the snapshot was made under another schema, or is damaged
+LearningError
+├─ InvalidContext      the features or weights cannot be used
+├─ UnknownModel        no such arm
+└─ IncompatibleState   the snapshot was made under another schema, or is damaged
 """
 
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from learning.arrays import FloatArray
-from learning.errors import InvalidContext, IncompatibleState
+from learning.errors import IncompatibleState, InvalidContext
 
 SCHEMA_VERSION = 1
 """Raised whenever a feature changes its meaning; evidence of two schemas is never mixed."""
@@ -105,5 +105,7 @@ def from_bytes(raw: bytes, schema: int) -> FloatArray:
         They were encoded under another schema.
     """
     if schema != SCHEMA_VERSION or len(raw) != 4 * N_FEATURES:
-        raise IncompatibleState(f"features of schema {schema} ({len(raw)} bytes) cannot be read under schema {SCHEMA_VERSION}; re-encode the log")
+        raise IncompatibleState(
+            f"features of schema {schema} ({len(raw)} bytes) cannot be read under schema {SCHEMA_VERSION}; re-encode the log"
+        )
     return np.frombuffer(raw, dtype="<f4").astype(np.float64)

@@ -178,13 +178,13 @@ def _solve(cells: Cells, pooled: _Pooled, covariate: FloatArray, prior: Prior, c
     X = np.zeros((K, d, nz))  # cross information of u_m and z
     X[:, :, :d] = S
     X[:, :, d] = S[:, :, 0] * covariate[:, None]
-    np.add.at(X, (cells.model, slice(None), d + 1 + cells.task), column)
+    X[cells.model, :, d + 1 + cells.task] = column  # one cell per (model, task type)
 
     variance = _common_prior_variance(prior, T, common.task_var)
     P = np.diag(1.0 / variance)
     P[:d, :] += X.sum(axis=0)
     P[d, :] += (X[:, 0, :] * covariate[:, None]).sum(axis=0)
-    np.add.at(P, d + 1 + cells.task, X_rows(pooled, covariate, cells, nz))
+    np.add.at(P, d + 1 + cells.task, _task_rows(pooled, covariate, cells, nz))
     rhs = np.zeros(nz)
     rhs[0] = prior.mean / variance[0]
     rhs[EXPECTED_OUTPUT] = prior.expected_output_slope / variance[EXPECTED_OUTPUT]
@@ -194,11 +194,11 @@ def _solve(cells: Cells, pooled: _Pooled, covariate: FloatArray, prior: Prior, c
     rhs[d + 1 :] += np.bincount(cells.task, pooled.moment[:, 0], minlength=T)
 
     A = S + np.diag(1.0 / model_prior_variance(common, prior))
-    spread = np.linalg.inv(A)
+    spread: FloatArray = np.linalg.inv(A).astype(np.float64, copy=False)
     AX = spread @ X  # (K, d, nz)
     P -= np.einsum("kdi,kdj->ij", X, AX)
     rhs -= np.einsum("kdi,kd->i", AX, r)
-    covariance = np.linalg.inv((P + P.T) / 2)
+    covariance: FloatArray = np.linalg.inv((P + P.T) / 2).astype(np.float64, copy=False)
     z = covariance @ rhs
     deviation = (spread @ r[:, :, None])[:, :, 0] - AX @ z
     coefficients = z[:d] + deviation
@@ -207,7 +207,7 @@ def _solve(cells: Cells, pooled: _Pooled, covariate: FloatArray, prior: Prior, c
     return _Solution(z, covariance, coefficients, deviation, spread, deviation_var)
 
 
-def X_rows(pooled: _Pooled, covariate: FloatArray, cells: Cells, nz: int) -> FloatArray:
+def _task_rows(pooled: _Pooled, covariate: FloatArray, cells: Cells, nz: int) -> FloatArray:
     """(C, nz): row of the information about b_t that each cell contributes."""
     rows = np.zeros((len(cells.task), nz))
     rows[:, :_D] = pooled.information[:, 0, :]
@@ -281,7 +281,9 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
     )
 
 
-def arm_posterior(information: FloatArray, moment: FloatArray, centre: FloatArray, prior_precision: FloatArray) -> tuple[FloatArray, FloatArray]:
+def arm_posterior(
+    information: FloatArray, moment: FloatArray, centre: FloatArray, prior_precision: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Posterior of one model's coefficients given the common part.
 
     Parameters
@@ -302,5 +304,5 @@ def arm_posterior(information: FloatArray, moment: FloatArray, centre: FloatArra
     """
     A = information.copy()
     A.flat[:: _D + 1] += prior_precision
-    covariance = np.linalg.inv(A)
+    covariance: FloatArray = np.linalg.inv(A).astype(np.float64, copy=False)
     return covariance @ (moment + prior_precision * centre), covariance

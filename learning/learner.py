@@ -6,7 +6,7 @@ that folds the same log holds the same posterior.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,10 +81,16 @@ class _TargetState:
         step = max(_FIRST_REFIT, min(_REFIT_EVERY, self.total // 10), self.total // 50)
         return self.since_fit >= step
 
-    def refit(self, statistics: Statistics, empirical_bayes: bool) -> None:
-        """Refit the common part (optionally) and recompute every model and cell."""
+    def refit(self, statistics: Statistics) -> None:
+        """Read the statistics as of now, refit the common part and recompute every model and cell."""
         self.decay = statistics.decay(self.target)
-        cells = Cells(
+        if statistics.n_cells:
+            self.common = fit(self._cells(statistics), self.covariate, self.prior, self.common)
+        self.since_fit = 0
+        self.rebuild(statistics)
+
+    def _cells(self, statistics: Statistics) -> Cells:
+        return Cells(
             gram=statistics.gram[self.target] * self.decay,
             moment=statistics.moment[self.target] * self.decay,
             square=statistics.square[self.target] * self.decay,
@@ -93,13 +99,10 @@ class _TargetState:
             n_models=len(statistics.models),
             n_tasks=len(statistics.task_types),
         )
-        if empirical_bayes and statistics.n_cells:
-            self.common = fit(cells, self.covariate, self.prior, self.common)
-        self.since_fit = 0
-        self._rebuild(cells)
-        self.published = None
 
-    def _rebuild(self, cells: Cells) -> None:
+    def rebuild(self, statistics: Statistics) -> None:
+        """Recompute every model and cell under the present common part."""
+        cells = self._cells(statistics)
         K, C, d = cells.n_models, len(cells.model), N_FEATURES
         self.pulled = np.zeros((C + 1, d))
         self.effect = np.zeros(C + 1)
@@ -117,6 +120,7 @@ class _TargetState:
         for m in range(K):
             self._set_model(m)
         self.common_variance = self._common_variance(cells)
+        self.published = None
 
     def _set_model(self, model: int) -> None:
         """Recompute one model from its cells alone, so that a restored state equals the live one bit for bit."""
@@ -158,8 +162,11 @@ class _TargetState:
         self.total += 1
         self.since_fit += 1
         model, task = int(statistics.cell_model[cell]), int(statistics.cell_task[cell])
-        if cell + 1 >= len(self.effect) or self.due():
-            self.refit(statistics, empirical_bayes=self.due())
+        if self.due():
+            self.refit(statistics)
+            return
+        if cell + 1 >= len(self.effect):
+            self.rebuild(statistics)
             return
         self._set_cell(cell, task, statistics.gram[self.target, cell] * self.decay, statistics.moment[self.target, cell] * self.decay)
         self._set_model(model)
@@ -201,11 +208,30 @@ class Learner:
         self._layout: _Names | None = None
         self._arm_count = 0
         self._align()
-        if self.statistics.n_cells:
-            for state in self._targets:
-                state.total = state.since_fit = int(self.statistics.labels[state.target].sum())
-                for _ in range(3):
-                    state.refit(self.statistics, empirical_bayes=True)
+        for state in self._targets:
+            state.rebuild(self.statistics)
+
+    @classmethod
+    def restore(
+        cls,
+        statistics: Statistics,
+        commons: Sequence[Common],
+        counters: Sequence[Mapping[str, float]],
+        facts: Mapping[str, ArmFacts],
+    ) -> "Learner":
+        """Rebuild from saved statistics, common parts and ``counters``, one each per target."""
+        learner = cls(statistics=statistics)
+        learner.register(facts)
+        for state, common, counts in zip(learner._targets, commons, counters, strict=True):
+            state.common = common
+            state.total, state.since_fit, state.decay = int(counts["total"]), int(counts["since_fit"]), float(counts["decay"])
+            state.rebuild(statistics)
+        return learner
+
+    def counters(self, target: Target) -> dict[str, float]:
+        """What a snapshot keeps of one target beside its common part."""
+        state = self._targets[target]
+        return {"total": state.total, "since_fit": state.since_fit, "decay": state.decay}
 
     @property
     def seq(self) -> int:
@@ -214,12 +240,14 @@ class Learner:
 
     def register(self, facts: Mapping[str, ArmFacts]) -> None:
         """Make models known, with the facts that shape their prior. Evidence of other models is untouched."""
+        if all(self._facts.get(model) == known for model, known in facts.items()):
+            return
         self._facts.update(facts)
         for model in sorted(facts):
             self.statistics.model_index(model)
         self._align()
         for state in self._targets:
-            state.refit(self.statistics, empirical_bayes=False)
+            state.rebuild(self.statistics)
 
     def _align(self) -> None:
         """Give every model of the statistics its covariate."""
@@ -238,7 +266,7 @@ class Learner:
         if self.statistics.n_cells != n_cells:
             for state in self._targets:
                 if state.target is not observation.target:
-                    state.refit(self.statistics, empirical_bayes=False)
+                    state.rebuild(self.statistics)
             self._layout = None
         self._targets[observation.target].update(self.statistics, cell)
         self._posterior = None
@@ -249,7 +277,7 @@ class Learner:
         if len(self.statistics.models) != self._arm_count:
             self._align()
             for state in self._targets:
-                state.refit(self.statistics, empirical_bayes=False)
+                state.rebuild(self.statistics)
         self._posterior = None
 
     def advance(self, seq: int) -> None:
@@ -269,7 +297,10 @@ class Learner:
             decay = statistics.decay(Target.QUALITY)
             a, b = _FAILURE_PRIOR
             K = len(names.models)
-            labels = np.bincount(statistics.cell_model, statistics.labels[Target.QUALITY], minlength=K)
+            labels, billed = (
+                np.bincount(statistics.cell_model, statistics.labels[target], minlength=K).astype(np.float64)
+                for target in (Target.QUALITY, Target.COST)
+            )
             self._posterior = Posterior(
                 seq=statistics.seq,
                 models=names.models,
@@ -279,7 +310,7 @@ class Learner:
                 cells=names.cells,
                 labels=np.concatenate([[0.0], statistics.labels[Target.QUALITY]]),
                 model_labels=labels,
-                billed=np.bincount(statistics.cell_model, statistics.labels[Target.COST], minlength=K),
+                billed=billed,
                 targets=tuple(state.publish(len(names.task_types)) for state in self._targets),
                 failure_rate=(a + statistics.failures * decay) / (a + b + statistics.calls * decay),
             )

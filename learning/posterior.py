@@ -94,4 +94,3 @@ class Posterior:
     def noise(self, target: Target, task: int) -> float:
         """Variance of one observation around its expectation."""
         return float(self.targets[target].noise[task])
-

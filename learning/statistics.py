@@ -10,7 +10,7 @@ sums and idle time forgets nothing.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,28 @@ class Statistics:
         self._labels = np.zeros((N_TARGETS, cells))
         self._calls = np.zeros(models)
         self._failures = np.zeros(models)
+
+    @classmethod
+    def restore(
+        cls,
+        *,
+        half_life: float,
+        position: tuple[int, int, int, int],
+        models: Sequence[str],
+        task_types: Sequence[str],
+        cells: tuple[Sequence[int], Sequence[int]],
+        sums: Mapping[str, FloatArray],
+    ) -> "Statistics":
+        """Rebuild from saved parts; ``position`` is (anchor, now, seq, folded), ``sums`` the six arrays by attribute name."""
+        statistics = cls(half_life)
+        statistics.anchor, statistics.now, statistics.seq, statistics.folded = position
+        for model in models:
+            statistics.model_index(model)
+        for m, t in zip(*cells, strict=True):
+            statistics.cell(models[m], task_types[t])
+        for name, values in sums.items():
+            getattr(statistics, name)[...] = values
+        return statistics
 
     @property
     def n_cells(self) -> int:

@@ -29,7 +29,10 @@ class Beliefs:
 class Policy(Protocol):
     """A rule from beliefs to probabilities. Stateless and pure: the same beliefs give the same vector."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Key in the registry."""
+        ...
 
     def propensities(self, beliefs: Beliefs) -> FloatArray:
         """(n,) probabilities over exactly the eligible models; sums to 1.

@@ -1,6 +1,6 @@
 """All policies by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from learning.errors import InvalidContext
@@ -12,7 +12,7 @@ from learning.policies.protocol import Policy
 from learning.policies.thompson import Thompson
 from learning.policies.uniform import Uniform
 
-POLICIES: Mapping[str, type[Policy]] = {
+POLICIES: Mapping[str, Callable[..., Policy]] = {
     "thompson": Thompson,
     "linucb": LinUCB,
     "greedy": Greedy,
