@@ -248,7 +248,10 @@ def _speed(model_id: str, raw: object, checked: str) -> SpeedFacts | None:
         return None
     table = _table(model_id, "speed", raw, _SPEED_KEYS, ("ttft_s", "output_tokens_per_s"))
     return SpeedFacts(
-        table["ttft_s"], table["output_tokens_per_s"], _text(table, "source", "speed."), _text(table, "checked", "speed.", checked)
+        _number(model_id, table, "speed.", "ttft_s"),
+        _number(model_id, table, "speed.", "output_tokens_per_s"),
+        _text(table, "source", "speed."),
+        _text(table, "checked", "speed.", checked),
     )
 
 

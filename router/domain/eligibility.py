@@ -1,9 +1,10 @@
-"""Which models may serve a task: first what each can do (``Screen``), then what it is expected to cost, take and achieve (``within_limits``).
+"""Which models may serve a task: first what each can do (``Screen``), then what it is expected to do (``within_limits``).
 
 Pure and on the path of every request: a ``Screen`` is built once per catalogue version and remembers what the discrete needs
 of earlier requests left over, so that a request usually pays for a look-up and a comparison of its length with the smallest window.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -117,11 +118,12 @@ def _cannot(model: Model, task: Task) -> Exclusion | None:
 def _by_length(group: _Group, context: int, output: int, total: int) -> Screened:
     screened = group.screened
     fits = (group.windows >= total) & (group.output_limits >= output)
+    too_long = f"needs {total:,} tokens ({context:,} in and {total - context:,} out); the window is "
     excluded = list(screened.excluded)
     for i in np.flatnonzero(~fits).tolist():
         model = screened.models[i]
         if total > model.context_window:
-            reason = f"needs {total:,} tokens ({context:,} in and {total - context:,} out); the window is {model.context_window:,}"
+            reason = f"{too_long}{model.context_window:,}"
         else:
             reason = f"needs {output:,} output tokens; the model writes at most {model.max_output_tokens:,}"
         excluded.append(Exclusion(model.id, "context_window", reason))
@@ -184,13 +186,13 @@ def within_limits(models: Sequence[Model], task: Task, forecast: Forecast) -> Li
     if limits.max_cost_usd is not None:
         excluded += _priced_out(models, affordable, cost, limits.max_cost_usd)
     if max_latency is not None and "latency" not in relaxed:
-        p95 = forecast.latency_p95_s
-        excluded += _excluded(models, affordable & ~fast, "max_latency", lambda i: _slow(float(p95[i]), max_latency))
+        p95 = forecast.latency_p95_s.tolist()
+        excluded += _excluded(models, affordable & ~fast, "max_latency", lambda i: _slow(p95[i], max_latency))
     if limits.min_quality is not None and "quality" not in relaxed:
         held = likely if "quality_confidence" in relaxed else sure
         reachable = affordable if "latency" in relaxed else affordable & fast
-        floor, mean, confidence = limits.min_quality, forecast.quality, forecast.quality_confidence
-        excluded += _excluded(models, reachable & ~held, "min_quality", lambda i: _poor(float(mean[i]), float(confidence[i]), floor))
+        floor, mean, confidence = limits.min_quality, forecast.quality.tolist(), forecast.quality_confidence.tolist()
+        excluded += _excluded(models, reachable & ~held, "min_quality", lambda i: _poor(mean[i], confidence[i], floor))
     excluded.sort(key=lambda exclusion: exclusion.model)
     return Limited(np.flatnonzero(kept), tuple(excluded), relaxed)
 
@@ -217,29 +219,28 @@ def _excluded(models: Sequence[Model], out: BoolArray, code: str, reason: Callab
 
 
 def _priced_out(models: Sequence[Model], affordable: BoolArray, cost: FloatArray, limit: float) -> list[Exclusion]:
-    unknown = np.isnan(cost)
-    return _excluded(
-        models,
-        unknown,
-        "price_unknown",
-        lambda i: f"the price of {models[i].id} is unknown and none was observed; the limit is {usd(limit)}",
-    ) + _excluded(
-        models, ~affordable & ~unknown, "max_cost", lambda i: f"may cost {usd(float(cost[i]))} (95th percentile); the limit is {usd(limit)}"
-    )
+    unknown, costs, of = np.isnan(cost), cost.tolist(), f"(95th percentile); the limit is {usd(limit)}"
+    return [
+        *_excluded(models, unknown, "price_unknown", lambda _: f"its price is unknown and no cost was observed; the limit is {usd(limit)}"),
+        *_excluded(models, ~affordable & ~unknown, "max_cost", lambda i: f"may cost {usd(costs[i])} {of}"),
+    ]
 
 
 def _slow(p95_s: float, limit_s: float) -> str:
-    if np.isnan(p95_s):
+    if math.isnan(p95_s):
         return f"its latency is unknown; the limit is {limit_s:g} s"
     return f"may take {p95_s:.3g} s (95th percentile); the limit is {limit_s:g} s"
 
 
 def _poor(mean: float, confidence: float, floor: float) -> str:
-    if np.isnan(mean) or np.isnan(confidence):
+    if math.isnan(mean) or math.isnan(confidence):
         return f"its quality is unknown; {floor:.2f} is required"
-    return f"quality {mean:.2f} is expected and {floor:.2f} is reached with probability {confidence:.0%}; {MIN_QUALITY_CONFIDENCE:.0%} is required"
+    required = f"{MIN_QUALITY_CONFIDENCE:.0%} is required"
+    return f"quality {mean:.2f} is expected and {floor:.2f} is reached with probability {confidence:.0%}; {required}"
 
 
 def usd(amount: float) -> str:
     """An amount of money with three significant digits and never an exponent: $0.000123, $0.02, $12."""
+    if 1e-4 <= amount < 1e3:
+        return f"${amount:.3g}"
     return "$" + np.format_float_positional(amount, precision=3, fractional=False, trim="-")
