@@ -47,10 +47,10 @@ class Records:
     """Records with everything filled in; name what matters to the test."""
 
     @staticmethod
-    def decision(id: str = "d1", **changes: Any) -> Decision:
+    def decision(decision_id: str = "d1", **changes: Any) -> Decision:
         expected = Expected(Estimate(0.8, 0.7, 0.9), Estimate(0.0012, 0.001, 0.0021), None)
         made = Decision(
-            id=id,
+            id=decision_id,
             at=1_700_000_000.125,
             task_type="code_generation",
             features_schema=3,
@@ -82,12 +82,12 @@ class Records:
         return replace(Outcome(decision_id, Status.OK, 1_700_000_001.5, None, 1.25, 0.25, 1200, 300, 0.0015), **changes)
 
     @staticmethod
-    def feedback(id: str = "f1", decision_id: str = "d1", score: float = 0.75, **changes: Any) -> Feedback:
-        return replace(Feedback(id, decision_id, "human", "overall", score, 1_700_000_002.0), **changes)
+    def feedback(feedback_id: str = "f1", decision_id: str = "d1", score: float = 0.75, **changes: Any) -> Feedback:
+        return replace(Feedback(feedback_id, decision_id, "human", "overall", score, 1_700_000_002.0), **changes)
 
     @staticmethod
-    def change(id: str = "f1", score: float | None = None, at: float = 1_700_000_003.0) -> FeedbackChange:
-        return FeedbackChange(id, score, at)
+    def change(feedback_id: str = "f1", score: float | None = None, at: float = 1_700_000_003.0) -> FeedbackChange:
+        return FeedbackChange(feedback_id, score, at)
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def test_all_kinds_share_one_counter_in_commit_order(store, make):
 
 
 def test_refused_writes_take_no_seq_and_stop_nobody(store, make):
-    results = store.commit([make.outcome("none"), make.decision("d1"), make.feedback("f", "none"), make.change("none"), make.decision("d2")])
+    no_decision, no_feedback = (make.outcome("none"), make.feedback("f", "none")), make.change("none")
+    results = store.commit([no_decision[0], make.decision("d1"), no_decision[1], no_feedback, make.decision("d2")])
     assert [type(r) for r in results] == [DecisionNotFound, Committed, DecisionNotFound, FeedbackNotFound, Committed]
     assert [r.seq for r in results if isinstance(r, Committed)] == [1, 2]
     for refused in (results[0], results[2], results[3]):
@@ -399,7 +400,8 @@ def test_readers_see_whole_groups_and_never_a_gap(store, make):
     reader = threading.Thread(target=read)
     reader.start()
     for g in range(groups):
-        store.commit([make.decision(f"d{g}"), make.outcome(f"d{g}"), *(make.feedback(f"f{g}-{j}", f"d{g}", judge=f"j{j}") for j in range(3))])
+        scores = [make.feedback(f"f{g}-{j}", f"d{g}", judge=f"j{j}") for j in range(3)]
+        store.commit([make.decision(f"d{g}"), make.outcome(f"d{g}"), *scores])
     done.set()
     reader.join()
     assert seen
