@@ -16,7 +16,7 @@ from router.errors import ConfigurationInvalid
 
 PREFIX = "POINTSMAN_"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
-_SCHEMES = ("sqlite://", "postgresql+psycopg://", "memory://")
+_SCHEMES = ("sqlite://", "memory://")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str = Field("sqlite:///pointsman.db", repr=False)
-    """``sqlite:///FILE``, ``postgresql+psycopg://...`` or ``memory://`` (nothing survives the process)."""
+    """``sqlite:///FILE`` or ``memory://`` (nothing survives the process)."""
     durability: Literal["full", "normal"] = "full"
     """full: an acknowledged write survives power loss; normal: it survives a killed process."""
     migrate: bool = True
@@ -76,11 +76,8 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        for short in ("postgresql://", "postgres://"):
-            if url.startswith(short):
-                return "postgresql+psycopg://" + url.removeprefix(short)
         if not url.startswith(_SCHEMES):
-            raise PydanticCustomError("database", "must start with sqlite:///, postgresql+psycopg:// or memory://")
+            raise PydanticCustomError("database", "must start with sqlite:/// or memory://")
         return url
 
     @model_validator(mode="after")
@@ -126,7 +123,7 @@ def load(**overrides: Any) -> Settings:
         raise ConfigurationInvalid(
             "a structured setting is not valid JSON",
             field="policy_parameters",
-            remedy=f'write it as a JSON object, e.g. {PREFIX}POLICY_PARAMETERS=\'{{"epsilon": 0.05}}\'',
+            remedy=f"write it as a JSON object, e.g. {PREFIX}POLICY_PARAMETERS='{{\"epsilon\": 0.05}}'",
         ) from None
     _check_host(settings.host)
     return settings

@@ -1,0 +1,120 @@
+"""The application: one table of routes, one shape of errors, the limit on bodies, and the life of the services."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from router.api import decisions, documentation, errors, feedback, health, models, routing, schemas, views
+from router.api.hot import HotRoute
+from router.api.limits import BodyLimit
+from router.api.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One line of the table."""
+
+    method: str
+    path: str
+    endpoint: Callable[..., Any]
+    answers: type[BaseModel]
+    tag: str
+    body: type[BaseModel] | None = None
+    many: type[BaseModel] | None = None
+    """The answer to a list, where a list may be sent."""
+    refusals: tuple[int, ...] = ()
+    status: int = 200
+    hot: bool = False
+
+
+TABLE: tuple[Address, ...] = (
+    Address("POST", "/v1/route", routing.route, views.RouteAnswer, "route", schemas.RouteRequest, refusals=(422, 503), hot=True),
+    Address(
+        "POST", "/v1/feedback", feedback.give_feedback, views.FeedbackAnswer, "learn", schemas.FeedbackIn,
+        many=views.FeedbackResults, refusals=(404, 409, 422, 503), hot=True,
+    ),
+    Address(
+        "POST", "/v1/outcomes", feedback.outcomes, views.OutcomeAnswer, "learn", schemas.OutcomeIn,
+        many=views.OutcomeResults, refusals=(404, 409, 422, 503), hot=True,
+    ),
+    Address(
+        "PUT", "/v1/feedback/{feedback_id}", feedback.correct_feedback, views.ChangeAnswer, "learn", schemas.FeedbackCorrection,
+        refusals=(404, 422, 503), hot=True,
+    ),
+    Address("DELETE", "/v1/feedback/{feedback_id}", feedback.retract_feedback, views.ChangeAnswer, "learn", refusals=(404, 503), hot=True),
+    Address("GET", "/v1/policy", decisions.get_policy, views.PolicyView, "read"),
+    Address("GET", "/v1/policy/{task_type}", decisions.get_task_policy, views.PolicyView, "read", refusals=(422,)),
+    Address("GET", "/v1/decisions", decisions.list_decisions, views.DecisionPage, "read", refusals=(422, 503)),
+    Address("GET", "/v1/decisions/{decision_id}", decisions.get_decision, views.DecisionView, "read", refusals=(404, 503)),
+    Address("GET", "/v1/models", models.list_models, views.ModelList, "catalogue", refusals=(422,)),
+    Address("POST", "/v1/models", models.add_model, views.ModelView, "catalogue", schemas.ModelIn, refusals=(409, 422, 503), status=201),
+    Address("GET", "/v1/models/{model_id:path}", models.get_model, views.ModelHistory, "catalogue", refusals=(404, 503)),
+    Address(
+        "PATCH", "/v1/models/{model_id:path}", models.change_model, views.ModelView, "catalogue", schemas.ModelChange,
+        refusals=(404, 422, 503),
+    ),
+    Address("DELETE", "/v1/models/{model_id:path}", models.retire_model, views.ModelView, "catalogue", refusals=(404, 422, 503)),
+    Address("GET", "/healthz", health.healthz, views.Health, "health"),
+    Address("GET", "/readyz", health.readyz, views.Readiness, "health", refusals=(503,)),
+)  # fmt: skip
+
+
+def create_app(services: Services) -> FastAPI:
+    """The HTTP application over built services; they start and close with it."""
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        await services.start()
+        try:
+            yield
+        finally:
+            await services.close()
+
+    app = FastAPI(
+        title="Pointsman",
+        version=_release(),
+        description=documentation.DESCRIPTION,
+        openapi_tags=documentation.TAGS,
+        lifespan=life,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for address in TABLE:
+        app.router.add_api_route(
+            address.path,
+            address.endpoint,
+            methods=[address.method],
+            status_code=address.status,
+            tags=[address.tag],
+            response_model=None,  # answers are written as bytes; nothing is checked twice
+            responses=_responses(address),
+            openapi_extra=documentation.body(address.path, address.method, address.body, many=address.many is not None),
+            route_class_override=HotRoute if address.hot else APIRoute,
+        )
+    documentation.install(app, [address.body for address in TABLE if address.body is not None])
+    errors.install(app)
+    app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
+    return app
+
+
+def _release() -> str:
+    try:
+        return version("pointsman")
+    except PackageNotFoundError:
+        return "0+source"  # run from a checkout that is not installed
+
+
+def _responses(address: Address) -> dict[int | str, dict[str, Any]]:
+    shown: dict[int | str, dict[str, Any]] = {
+        address.status: {"model": address.answers if address.many is None else address.answers | address.many}
+    }
+    if address.many is not None:
+        shown[207] = {"model": address.many, "description": "Some items of the list were refused"}
+    refusals = (*address.refusals, 400, 413, 415) if address.body is not None else address.refusals
+    return shown | {status: {"model": views.ErrorAnswer} for status in sorted(refusals)}

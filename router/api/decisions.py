@@ -1,0 +1,70 @@
+"""``/v1/decisions`` and ``/v1/policy``: why a model was chosen, and what has been learned."""
+
+import asyncio
+import struct
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from router.api.hot import answer
+from router.api.routing import told
+from router.api.schemas import DecisionFilter, Name
+from router.api.services import services_of
+from router.domain.events import DecisionRecord
+from router.errors import DecisionNotFound
+
+_MAX_ID = 128
+
+
+async def list_decisions(request: Request, chosen: Annotated[DecisionFilter, Query()]) -> Response:
+    """Decisions, newest first. Pass `next_before_seq` as `before_seq` for the page that follows."""
+    found = await asyncio.to_thread(
+        services_of(request).store.decisions,
+        before_seq=chosen.before_seq,
+        limit=chosen.limit,
+        task_type=chosen.task_type,
+        model=chosen.model,
+        episode_id=chosen.episode_id,
+    )
+    following = found[-1].seq if len(found) == chosen.limit else None
+    return answer({"decisions": [recounted(record) for record in found], "next_before_seq": following})
+
+
+async def get_decision(request: Request, decision_id: str) -> Response:
+    """One decision: the eligible models with their propensities, why the others were not eligible, what happened, and every score."""
+    usable = len(decision_id) <= _MAX_ID and decision_id.isascii() and decision_id.isprintable()
+    record = await asyncio.to_thread(services_of(request).store.decision, decision_id) if usable else None
+    if record is None:
+        raise DecisionNotFound("no decision has this id", field="decision_id", remedy="send the decision_id of a routing answer")
+    return answer(recounted(record))
+
+
+async def get_policy(request: Request) -> Response:
+    """What has been learned for every task type: expected quality, cost and latency per model, and the recommendation."""
+    return answer(services_of(request).training.report())
+
+
+async def get_task_policy(request: Request, task_type: Annotated[Name, Path()]) -> Response:
+    """What has been learned for one task type; one never seen before is told from the pooled prior."""
+    return answer(services_of(request).training.report(task_type))
+
+
+def recounted(record: DecisionRecord) -> dict[str, Any]:
+    """A decision as the log tells it."""
+    decision = record.decision
+    answered = told(decision)
+    del answered["alternatives"]  # not stored: the propensities tell them apart
+    return answered | {
+        "seq": record.seq,
+        "at": decision.at,
+        "forced": decision.forced,
+        "request": decision.request,
+        "tags": dict(decision.tags),
+        "features": struct.unpack(f"<{len(decision.features) // 4}f", decision.features),
+        "eligible": [{"model": m, "propensity": p} for m, p in zip(decision.eligible, decision.propensities, strict=True)],
+        "catalog_version": decision.catalog_version,
+        "outcome": record.outcome,
+        "feedback": record.feedback,
+    }

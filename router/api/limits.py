@@ -1,0 +1,52 @@
+"""Refuses bodies above the limit, declared or not, before anything reads them."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from router.api.errors import BodyTooLarge, RequestInvalid, error_response
+
+
+class BodyLimit:
+    """Pure ASGI: a request with a declared length costs one look at its headers."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                if not value.isdigit():
+                    await error_response(_unreadable_length())(scope, receive, send)
+                elif len(value) > 18 or int(value) > self.max_bytes:
+                    await error_response(self._refusal())(scope, receive, send)
+                else:  # the server holds the body to its declared length
+                    await self.app(scope, receive, send)
+                return
+        await self.app(scope, self._counting(receive), send)
+
+    def _counting(self, receive: Receive) -> Receive:
+        total = 0
+
+        async def counted() -> Message:
+            nonlocal total
+            message = await receive()
+            total += len(message.get("body", b""))
+            if total > self.max_bytes:
+                raise self._refusal()
+            return message
+
+        return counted
+
+    def _refusal(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body exceeds {self.max_bytes} bytes",
+            field="body",
+            remedy="send less: context_tokens and task_type stand in for text, and batches can be split",
+        )
+
+
+def _unreadable_length() -> RequestInvalid:
+    return RequestInvalid("the length of the body cannot be read", field="Content-Length", remedy="send a whole number of bytes")

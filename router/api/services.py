@@ -1,0 +1,81 @@
+"""What the HTTP edge is given to work with."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from starlette.requests import Request
+
+from router.config import Settings
+from router.domain.decisions import Decision
+from router.domain.tasks import Task, Weights
+from router.ports import Store
+from router.services.feedback import FeedbackService
+from router.services.models import ModelService
+
+
+class Routing(Protocol):
+    """Decides."""
+
+    async def route(self, task: Task) -> Decision:
+        """A decision that is durable when it is returned."""
+        ...
+
+
+class Training(Protocol):
+    """Learns from the log."""
+
+    @property
+    def seq(self) -> int:
+        """Log position up to which the log is folded."""
+        ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def lag(self) -> int:
+        """Events committed and not yet folded."""
+        ...
+
+    def report(self, task_type: str | None = None) -> Any:
+        """What is learned, as a tree of dataclasses."""
+        ...
+
+
+class Queue(Protocol):
+    """The writer's queue."""
+
+    @property
+    def waiting(self) -> int: ...
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One running service: built by ``bootstrap``, started and closed with the application."""
+
+    settings: Settings
+    store: Store
+    writer: Queue
+    models: ModelService
+    routing: Routing
+    training: Training
+    feedback: FeedbackService
+    schema_revision: str
+    start: Callable[[], Awaitable[None]] = field(default=_nothing)
+    close: Callable[[], Awaitable[None]] = field(default=_nothing)
+
+    @property
+    def default_weights(self) -> Weights:
+        """What a request values that does not say."""
+        return Weights(self.settings.weight_quality, self.settings.weight_cost, self.settings.weight_latency)
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that a request came to."""
+    services: Services = request.scope["app"].state.services
+    return services

@@ -1,0 +1,309 @@
+"""What callers get, for the documentation: the answers themselves are written straight from the domain's values."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Estimate(BaseModel):
+    """A mean with its 90 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Expected(BaseModel):
+    """What a model is expected to do on this task; null where nothing is known."""
+
+    quality: Estimate
+    cost_usd: Estimate | None
+    latency_s: Estimate | None
+
+
+class Alternative(BaseModel):
+    """An eligible model that was not drawn."""
+
+    model: str
+    expected: Expected
+    utility: float
+    propensity: float
+    probability_best: float
+    flip: str = Field(description="What would have made this model the choice.")
+
+
+class Exclusion(BaseModel):
+    """A model that was left out."""
+
+    model: str
+    code: str
+    reason: str
+
+
+class PolicyRef(BaseModel):
+    """Which policy decided, in which version, with what it had learned up to which log position."""
+
+    name: str
+    version: str
+    seq: int
+
+
+class _Chosen(BaseModel):
+    decision_id: str
+    provider: str
+    model: str
+    confidence: float = Field(description="Probability of being the best eligible model.")
+    propensity: float = Field(description="Exact probability with which this model was drawn.")
+    reason: str
+    fallback: bool
+    expected: Expected | None
+    excluded: list[Exclusion]
+    policy: PolicyRef
+    task_type: str
+    features_schema: int
+    episode_id: str | None
+
+
+class RouteAnswer(_Chosen):
+    """The decision."""
+
+    alternatives: list[Alternative]
+
+
+class Eligible(BaseModel):
+    """An eligible model and the probability it was drawn with."""
+
+    model: str
+    propensity: float
+
+
+class OutcomeView(BaseModel):
+    """What the call did."""
+
+    decision_id: str
+    status: str
+    at: float
+    model: str | None
+    latency_s: float | None
+    ttft_s: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+class ScoreView(BaseModel):
+    """One revision of a score; null = retracted."""
+
+    id: str
+    seq: int
+    revision: int
+    judge: str
+    metric: str
+    score: float | None
+    weight: float
+    at: float
+
+
+class DecisionView(_Chosen):
+    """A decision as the log tells it."""
+
+    seq: int
+    at: float = Field(description="Unix time in seconds.")
+    forced: bool
+    request: dict[str, Any]
+    tags: dict[str, str]
+    features: list[float]
+    eligible: list[Eligible]
+    catalog_version: str
+    outcome: OutcomeView | None
+    feedback: list[ScoreView]
+
+
+class DecisionPage(BaseModel):
+    """A page of decisions, newest first."""
+
+    decisions: list[DecisionView]
+    next_before_seq: int | None
+
+
+class OutcomeAnswer(BaseModel):
+    """An acknowledged outcome."""
+
+    decision_id: str
+    seq: int
+    repeated: bool
+
+
+class FeedbackAnswer(BaseModel):
+    """An acknowledged score."""
+
+    feedback_id: str
+    decision_id: str
+    seq: int
+    revision: int
+    repeated: bool
+
+
+class ChangeAnswer(BaseModel):
+    """An acknowledged correction or retraction."""
+
+    feedback_id: str
+    seq: int
+    revision: int
+    repeated: bool
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong, where, and what to do instead. Never repeats what was sent."""
+
+    type: str
+    message: str
+    field: str | None
+    remedy: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """Every refusal has this shape."""
+
+    error: ErrorDetail
+
+
+class OutcomeItem(OutcomeAnswer):
+    """An item of a list that was taken."""
+
+    item: int
+
+
+class FeedbackItem(FeedbackAnswer):
+    """An item of a list that was taken."""
+
+    item: int
+
+
+class RefusedItem(BaseModel):
+    """An item of a list that was not taken."""
+
+    item: int
+    status: int
+    error: ErrorDetail
+
+
+class OutcomeResults(BaseModel):
+    """The results of a list."""
+
+    results: list[OutcomeItem | RefusedItem]
+
+
+class FeedbackResults(BaseModel):
+    """The results of a list, an episode or a preference."""
+
+    results: list[FeedbackItem | RefusedItem]
+
+
+class PriceView(BaseModel):
+    """USD per million tokens."""
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    cached_input_usd_per_mtok: float | None
+    effective_from: str
+    source: str
+    checked: str
+
+
+class SpeedView(BaseModel):
+    """Published speed."""
+
+    ttft_s: float
+    output_tokens_per_s: float
+    source: str
+    checked: str
+
+
+class _Facts(BaseModel):
+    id: str
+    provider: str
+    name: str
+    family: str
+    context_window: int
+    max_output_tokens: int | None
+    modalities: list[str]
+    capabilities: list[str]
+    price: PriceView | None = Field(description="null = unknown, which is not free.")
+    speed: SpeedView | None
+    source: str
+    checked: str
+    retired: bool
+    version: int
+    tags: list[str]
+
+
+class ModelView(_Facts):
+    """A model of the catalogue, in OpenAI's shape."""
+
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelVersionView(_Facts):
+    """A model as it was from ``at`` on."""
+
+    at: float
+
+
+class ModelHistory(ModelView):
+    """A model with its versions."""
+
+    versions: list[ModelVersionView]
+
+
+class ModelList(BaseModel):
+    """The catalogue."""
+
+    object: Literal["list"]
+    data: list[ModelView]
+    catalog_version: str
+
+
+class Health(BaseModel):
+    """Alive."""
+
+    status: Literal["ok"]
+
+
+class WriterState(BaseModel):
+    """The queue in front of the log."""
+
+    waiting: int
+    max: int
+
+
+class CatalogState(BaseModel):
+    """The catalogue in use."""
+
+    version: str
+    active_models: int
+
+
+class Readiness(BaseModel):
+    """Able to decide and to keep what it decides."""
+
+    status: Literal["ready"]
+    seq: int = Field(description="Log position up to which the log is learned.")
+    lag: int = Field(description="Events committed and not yet learned.")
+    digest: str = Field(description="Of the learned state: equal wherever the same log is learned.")
+    schema_revision: str
+    durability: Literal["full", "normal", "none"]
+    writer: WriterState
+    catalog: CatalogState
+
+
+class PolicyView(BaseModel, extra="allow"):
+    """What is learned, per task type and model."""
+
+    seq: int
+    digest: str
+    policy: str
+    policy_version: str
+    task_types: list[dict[str, Any]]

@@ -1,0 +1,1 @@
+"""What the service does: route, learn, take feedback, keep the catalogue."""

@@ -1,0 +1,103 @@
+"""Keeps the catalogue: what ships, the operator's file, and every change made since."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from router.domain.catalog import Catalog
+from router.domain.models import Model
+from router.errors import ModelConflict, TaskInvalid
+from router.ports import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A model as it was from ``at`` (Unix time) on."""
+
+    at: float
+    model: Model
+
+
+class ModelService:
+    """Holds the current catalogue behind one reference; a change is durable before anyone routes by it."""
+
+    def __init__(self, store: Store, base: Catalog, *, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._catalog = base
+        self._clock = clock
+        self._listeners: list[Callable[[Catalog], None]] = []
+        self._changing = asyncio.Lock()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue as it is now; an immutable value."""
+        return self._catalog
+
+    def subscribe(self, listener: Callable[[Catalog], None]) -> None:
+        """Call ``listener`` with the catalogue now and after every change."""
+        self._listeners.append(listener)
+        listener(self._catalog)
+
+    async def load(self) -> None:
+        """Put the changes kept in the store over what ships.
+
+        Raises ``StorageUnavailable``.
+        """
+        async with self._changing:
+            kept = await asyncio.to_thread(self._store.models)
+            self._publish(self._catalog.merged(kept))
+
+    async def add(self, model: Model) -> Model:
+        """Add a model; it can be chosen from the next decision on.
+
+        Raises ``ModelConflict`` where the id is taken, ``TaskInvalid`` naming the field.
+        """
+        async with self._changing:
+            if model.id in self._catalog:
+                raise ModelConflict(
+                    "a model with this id exists already",
+                    field="id",
+                    remedy="change it with PATCH /v1/models/{id}, which also brings a retired model back",
+                )
+            return await self._keep(model)
+
+    async def change(self, model_id: str, facts: Mapping[str, Any]) -> Model:
+        """Change facts of a model; the next decision uses them, and what was learned stays.
+
+        Raises ``ModelNotFound``, ``TaskInvalid`` naming the field.
+        """
+        async with self._changing:
+            return await self._keep(replace(self._catalog.get(model_id), **facts))
+
+    async def retire(self, model_id: str) -> Model:
+        """Take a model out of routing; it stays listed and keeps what was learned about it.
+
+        Raises ``ModelNotFound``, ``TaskInvalid`` for the last active model.
+        """
+        async with self._changing:
+            model = self._catalog.get(model_id)
+            if not any(other.id != model_id for other in self._catalog.active):
+                raise TaskInvalid("this is the last active model", field="id", remedy="add or bring back another model first")
+            return await self._keep(replace(model, retired=True))
+
+    async def history(self, model_id: str) -> list[ModelVersion]:
+        """The versions made at run time, oldest first; empty for a model that is as it shipped.
+
+        Raises ``ModelNotFound``.
+        """
+        self._catalog.get(model_id)
+        return [ModelVersion(at, model) for at, model in await asyncio.to_thread(self._store.model_versions, model_id)]
+
+    async def _keep(self, model: Model) -> Model:
+        changed = self._catalog.with_model(model)
+        kept = changed.get(model.id)
+        if changed is not self._catalog:
+            await asyncio.to_thread(self._store.save_model, kept, self._clock())
+            self._publish(changed)
+        return kept
+
+    def _publish(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        for listener in self._listeners:
+            listener(catalog)
