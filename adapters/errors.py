@@ -1,0 +1,90 @@
+"""What can go wrong in one provider call, and whether another try may help.
+
+    AdapterError               retryable, model
+    ├─ AdapterUnavailable      no SDK, no key or no such adapter: fix the configuration
+    ├─ RequestRejected         the provider refuses the request: change it
+    │  ├─ ContextTooLong       send less or take a model with a larger window
+    │  ├─ AccessDenied         the key is wrong or may not use the model
+    │  └─ ContentRefused       a safety rule of the provider's
+    ├─ RateLimited             retry after ``retry_after_s``        retryable
+    ├─ ProviderDown            5xx, refused or broken connection    retryable
+    ├─ ProviderTimeout         no answer before the deadline        retryable
+    └─ MalformedResponse       an answer that cannot be read        retryable
+
+Callers branch on ``retryable``. Messages name models, statuses and limits; they never repeat prompts or answers.
+"""
+
+from typing import ClassVar
+
+
+class AdapterError(Exception):
+    """One provider call failed."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, model: str | None = None, status: int | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.model = model
+        self.status = status
+        self.request_id = request_id
+
+
+class AdapterUnavailable(AdapterError):
+    """The adapter cannot be used; ``remedy`` says what to install or set."""
+
+    def __init__(self, message: str, *, remedy: str, model: str | None = None) -> None:
+        super().__init__(f"{message}: {remedy}", model=model)
+        self.remedy = remedy
+
+
+class RequestRejected(AdapterError):
+    """The provider refuses this request and will refuse it again."""
+
+
+class ContextTooLong(RequestRejected):
+    """The messages and the output asked for exceed the window."""
+
+
+class AccessDenied(RequestRejected):
+    """The key is not accepted for this model."""
+
+
+class ContentRefused(RequestRejected):
+    """The provider's safety rules stopped the request."""
+
+
+class RateLimited(AdapterError):
+    """Too many requests for now."""
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, model=model, status=status, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderDown(AdapterError):
+    """The provider failed or could not be reached."""
+
+    retryable = True
+
+
+class ProviderTimeout(AdapterError):
+    """No answer before the deadline."""
+
+    retryable = True
+
+
+class MalformedResponse(AdapterError):
+    """The answer does not have the promised shape."""
+
+    retryable = True
