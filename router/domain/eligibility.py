@@ -118,19 +118,25 @@ def _cannot(model: Model, task: Task) -> Exclusion | None:
 def _by_length(group: _Group, context: int, output: int, total: int) -> Screened:
     screened = group.screened
     fits = (group.windows >= total) & (group.output_limits >= output)
-    too_long = f"needs {total:,} tokens ({context:,} in and {total - context:,} out); the window is "
     excluded = list(screened.excluded)
+    reasons: dict[tuple[int, int | None], str] = {}  # many models share a window: each sentence is written once
     for i in np.flatnonzero(~fits).tolist():
         model = screened.models[i]
-        if total > model.context_window:
-            reason = f"{too_long}{model.context_window:,}"
-        else:
-            reason = f"needs {output:,} output tokens; the model writes at most {model.max_output_tokens:,}"
+        limits = (model.context_window, model.max_output_tokens)
+        if (reason := reasons.get(limits)) is None:
+            reason = reasons[limits] = _too_long(limits, context, output, total)
         excluded.append(Exclusion(model.id, "context_window", reason))
     kept = np.flatnonzero(fits)
     positions = kept.tolist()
     models = tuple(screened.models[i] for i in positions)
     return Screened(models, tuple(screened.ids[i] for i in positions), screened.index[kept], tuple(excluded))
+
+
+def _too_long(limits: tuple[int, int | None], context: int, output: int, total: int) -> str:
+    window, most = limits
+    if total > window:
+        return f"needs {total:,} tokens ({context:,} in and {total - context:,} out); the window is {window:,}"
+    return f"needs {output:,} output tokens; the model writes at most {most:,}"
 
 
 def _listed(words: Iterable[str]) -> str:
