@@ -175,7 +175,7 @@ def _price_by_experience(
             column[billed] = values
 
 
-def beliefs(posterior: Posterior, offers: Offers, estimates: Estimates, preference: Preference) -> Beliefs:
+def beliefs(offers: Offers, estimates: Estimates, preference: Preference) -> Beliefs:
     """Utilities as Gaussians. A model whose cost nobody knows counts as the dearest of those known."""
     reliable = 1.0 - estimates.failure
     mean = preference.quality * estimates.quality * reliable
@@ -190,7 +190,7 @@ def beliefs(posterior: Posterior, offers: Offers, estimates: Estimates, preferen
     if preference.latency_per_s:
         mean = mean - preference.latency_per_s * estimates.latency
         variance = variance + preference.latency_per_s**2 * estimates.latency_var
-    return Beliefs(offers.models, mean, np.sqrt(np.maximum(variance, _LEAST_SD**2)), posterior.model_labels[offers.index])
+    return Beliefs(offers.models, mean, np.sqrt(np.maximum(variance, _LEAST_SD**2)))
 
 
 def choose(policy: Policy, about: Beliefs, u: int) -> Choice:

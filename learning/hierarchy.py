@@ -70,14 +70,6 @@ class Common:
     task_var: float
     covariance: FloatArray
 
-    def ease(self, task: int) -> float:
-        """b_t; 0 for a type seen after the fit."""
-        return float(self.task[task]) if task < len(self.task) else 0.0
-
-    def noise_of(self, task: int) -> float:
-        """s_t^2; the pooled one for a type seen after the fit."""
-        return float(self.noise[task]) if task < len(self.noise) else self.pooled_noise
-
 
 def start(prior: Prior) -> Common:
     """The common part before any evidence."""
@@ -112,25 +104,26 @@ def _common_prior_variance(prior: Prior, n_tasks: int, task_var: float | None = 
     return variance
 
 
-def pool_cell(gram: FloatArray, moment: FloatArray, noise: float, cell_var: float) -> tuple[FloatArray, FloatArray, float]:
-    """Information of one cell about (zeta + u_m) with c_mt integrated out.
+def pool_cells(gram: FloatArray, moment: FloatArray, noise: FloatArray, cell_var: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Information of cells about (zeta + u_m) with their c_mt integrated out.
+
+    Parameters
+    ----------
+    gram, moment, noise : FloatArray
+        (C, d, d), (C, d) and (C,)
 
     Returns
     -------
-    information : FloatArray
-        (d, d)
-    moment : FloatArray
-        (d,)
-    shrink : float
-        kappa = 1 / (n + s^2 / tau^2): c_mt has posterior mean kappa * (sum of residuals) and variance kappa * s^2.
+    information, moment : FloatArray
+        (C, d, d) and (C, d)
+    shrink : FloatArray
+        (C,) kappa = 1 / (n + s^2 / tau^2): c_mt has posterior mean kappa * (sum of residuals) and variance kappa * s^2.
     """
-    shrink = 1.0 / (max(gram[0, 0], 0.0) + noise / cell_var)
-    column = gram[:, 0]
-    return (
-        (gram - shrink * (column[:, None] * column)) / noise,
-        (moment - (shrink * moment[0]) * column) / noise,
-        shrink,
-    )
+    shrink = 1.0 / (np.maximum(gram[:, 0, 0], 0.0) + noise / cell_var)
+    column = gram[:, :, 0]
+    information = (gram - shrink[:, None, None] * (column[:, :, None] * column[:, None, :])) / noise[:, None, None]
+    pooled = (moment - (shrink * moment[:, 0])[:, None] * column) / noise[:, None]
+    return information, pooled, shrink
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +133,6 @@ class _Pooled:
     information: FloatArray
     moment: FloatArray
     shrink: FloatArray
-
-
-def _pool(cells: Cells, noise: FloatArray, cell_var: float) -> _Pooled:
-    s2 = noise[cells.task]
-    shrink = 1.0 / (cells.weight + s2 / cell_var)
-    column = cells.gram[:, :, 0]
-    information = (cells.gram - shrink[:, None, None] * column[:, :, None] * column[:, None, :]) / s2[:, None, None]
-    moment = (cells.moment - (shrink * cells.moment[:, 0])[:, None] * column) / s2[:, None]
-    return _Pooled(information, moment, shrink)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +218,7 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
     T = cells.n_tasks
     noise = np.full(T, common.pooled_noise)
     noise[: len(common.noise)] = common.noise
-    pooled = _pool(cells, noise, common.cell_var)
+    pooled = _Pooled(*pool_cells(cells.gram, cells.moment, noise[cells.task], common.cell_var))
     solution = _solve(cells, pooled, covariate, prior, common)
 
     # expectations of the squared effects, evidence-bearing models and cells only
@@ -281,28 +265,26 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
     )
 
 
-def arm_posterior(
+def arm_posteriors(
     information: FloatArray, moment: FloatArray, centre: FloatArray, prior_precision: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Posterior of one model's coefficients given the common part.
+    """Posterior of n models' coefficients given the common part.
 
     Parameters
     ----------
     information, moment : FloatArray
-        (d, d) and (d,): sums over the model's cells of ``pool_cell``, the moment with the b_t taken off.
+        (n, d, d) and (n, d): sums over each model's cells of ``pool_cells``, the moment with the b_t taken off.
     centre : FloatArray
-        (d,) prior mean zeta + e_0 beta g_m.
+        (n, d) prior mean zeta + e_0 beta g_m.
     prior_precision : FloatArray
         (d,) diagonal of D^-1.
 
     Returns
     -------
     mean : FloatArray
-        (d,)
+        (n, d)
     covariance : FloatArray
-        (d, d)
+        (n, d, d)
     """
-    A = information.copy()
-    A.flat[:: _D + 1] += prior_precision
-    covariance: FloatArray = np.linalg.inv(A).astype(np.float64, copy=False)
-    return covariance @ (moment + prior_precision * centre), covariance
+    covariance: FloatArray = np.linalg.inv(information + np.diag(prior_precision)).astype(np.float64, copy=False)
+    return (covariance @ (moment + prior_precision * centre)[:, :, None])[:, :, 0], covariance

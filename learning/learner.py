@@ -6,14 +6,14 @@ that folds the same log holds the same posterior.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.features import N_FEATURES
-from learning.hierarchy import Cells, Common, arm_posterior, fit, model_prior_variance, pool_cell, start
+from learning.hierarchy import Cells, Common, arm_posteriors, fit, model_prior_variance, pool_cells, start
 from learning.posterior import Posterior, TargetPosterior
 from learning.statistics import Call, Observation, Statistics
 from learning.targets import PRIORS, Prior, Target
@@ -74,6 +74,7 @@ class _TargetState:
         self.cell_variance = np.array([self.common.cell_var])
         self.cell_information = np.zeros((1, N_FEATURES, N_FEATURES))
         self.cell_moment = np.zeros((1, N_FEATURES))
+        self.dirty: set[int] = set()
         self.published: TargetPosterior | None = None
 
     def due(self) -> bool:
@@ -111,35 +112,41 @@ class _TargetState:
         self.cell_moment = np.zeros((C + 1, d))
         self.cells_of = [[] for _ in range(K)]
         for c in range(C):
-            self._set_cell(c, int(cells.task[c]), cells.gram[c], cells.moment[c])
             self.cells_of[cells.model[c]].append(c + 1)
         self.precision = 1.0 / model_prior_variance(self.common, self.prior)
         self.coefficients = np.zeros((K, d))
         self.covariance = np.zeros((K, d, d))
         self.shared = np.zeros(K)
-        for m in range(K):
-            self._set_model(m)
+        self._set_cells(np.arange(C), cells.task, cells.gram, cells.moment)
+        self._set_models(range(K))
+        self.dirty.clear()
         self.common_variance = self._common_variance(cells)
         self.published = None
 
-    def _set_model(self, model: int) -> None:
-        """Recompute one model from its cells alone, so that a restored state equals the live one bit for bit."""
-        own = self.cells_of[model]
-        centre = self.common.zeta.copy()
-        centre[0] += self.common.beta * self.covariate[model]
-        information = self.cell_information[own].sum(axis=0)
-        self.coefficients[model], self.covariance[model] = arm_posterior(
-            information, self.cell_moment[own].sum(axis=0), centre, self.precision
-        )
-        self.shared[model] = self.covariance[model, 0, 0] * self.precision[0]
-
-    def _set_cell(self, cell: int, task: int, gram: FloatArray, moment: FloatArray) -> None:
-        ease, noise = self.common.ease(task), self.common.noise_of(task)
-        shifted = moment - ease * gram[:, 0]
-        self.cell_information[cell + 1], self.cell_moment[cell + 1], shrink = pool_cell(gram, shifted, noise, self.common.cell_var)
-        self.pulled[cell + 1] = shrink * gram[:, 0]
-        self.effect[cell + 1] = shrink * shifted[0]
+    def _set_cells(self, cell: IntArray, task: IntArray, gram: FloatArray, moment: FloatArray) -> None:
+        known = len(self.common.task)
+        ease, noise = np.zeros(len(cell)), np.full(len(cell), self.common.pooled_noise)
+        fitted = task < known
+        ease[fitted], noise[fitted] = self.common.task[task[fitted]], self.common.noise[task[fitted]]
+        column = gram[:, :, 0]
+        shifted = moment - ease[:, None] * column
+        self.cell_information[cell + 1], self.cell_moment[cell + 1], shrink = pool_cells(gram, shifted, noise, self.common.cell_var)
+        self.pulled[cell + 1] = shrink[:, None] * column
+        self.effect[cell + 1] = shrink * shifted[:, 0]
         self.cell_variance[cell + 1] = shrink * noise
+
+    def _set_models(self, models: Iterable[int]) -> None:
+        """Recompute models from their cells alone, so that a restored state equals the live one bit for bit."""
+        which = list(models)
+        if not which:
+            return
+        own = [self.cells_of[m] for m in which]
+        information = np.array([self.cell_information[c].sum(axis=0) for c in own])
+        moment = np.array([self.cell_moment[c].sum(axis=0) for c in own])
+        centre = np.tile(self.common.zeta, (len(which), 1))
+        centre[:, 0] += self.common.beta * self.covariate[which]
+        self.coefficients[which], self.covariance[which] = arm_posteriors(information, moment, centre, self.precision)
+        self.shared[which] = self.covariance[which, 0, 0] * self.precision[0]
 
     def _common_variance(self, cells: Cells) -> FloatArray:
         """(K, T + 1) variance that the uncertain common part adds, at the intercept."""
@@ -158,23 +165,32 @@ class _TargetState:
         return np.maximum(variance, 0.0)
 
     def update(self, statistics: Statistics, cell: int) -> None:
-        """Bring one cell and its model up to date after an observation."""
+        """Take note that an observation changed a cell; refit where it is time."""
         self.total += 1
         self.since_fit += 1
-        model, task = int(statistics.cell_model[cell]), int(statistics.cell_task[cell])
         if self.due():
             self.refit(statistics)
-            return
-        if cell + 1 >= len(self.effect):
+        elif cell + 1 >= len(self.effect):
             self.rebuild(statistics)
-            return
-        self._set_cell(cell, task, statistics.gram[self.target, cell] * self.decay, statistics.moment[self.target, cell] * self.decay)
-        self._set_model(model)
-        self.published = None
+        else:
+            self.dirty.add(cell)
+            self.published = None
 
-    def publish(self, n_tasks: int) -> TargetPosterior:
+    def refresh(self, statistics: Statistics) -> None:
+        """Bring the cells that changed since, and their models, up to date."""
+        if not self.dirty:
+            return
+        cell = np.array(sorted(self.dirty), dtype=np.int64)
+        gram, moment = statistics.gram[self.target, cell] * self.decay, statistics.moment[self.target, cell] * self.decay
+        self._set_cells(cell, statistics.cell_task[cell], gram, moment)
+        self._set_models(sorted(set(statistics.cell_model[cell].tolist())))
+        self.dirty.clear()
+
+    def publish(self, statistics: Statistics) -> TargetPosterior:
         """The immutable value, rebuilt only where something changed."""
         if self.published is None:
+            self.refresh(statistics)
+            n_tasks = len(statistics.task_types)
             ease, noise = np.zeros(n_tasks + 1), np.full(n_tasks + 1, self.common.pooled_noise)
             known = len(self.common.task)
             ease[:known], noise[:known] = self.common.task, self.common.noise
@@ -206,6 +222,8 @@ class Learner:
         self._facts: dict[str, ArmFacts] = {}
         self._posterior: Posterior | None = None
         self._layout: _Names | None = None
+        self._billed: FloatArray | None = None
+        self._failures: FloatArray | None = None
         self._arm_count = 0
         self._align()
         for state in self._targets:
@@ -255,7 +273,7 @@ class Learner:
         for state in self._targets:
             state.covariate = np.array([_covariate(state.target, self._facts.get(m)) for m in models])
         self._arm_count = len(models)
-        self._layout = self._posterior = None
+        self._layout = self._posterior = self._billed = self._failures = None
 
     def fold(self, observation: Observation) -> None:
         """Fold one observation; see ``Statistics.add`` for what is refused."""
@@ -268,6 +286,8 @@ class Learner:
                 if state.target is not observation.target:
                     state.rebuild(self.statistics)
             self._layout = None
+        if observation.target is Target.COST:
+            self._billed = None
         self._targets[observation.target].update(self.statistics, cell)
         self._posterior = None
 
@@ -278,7 +298,7 @@ class Learner:
             self._align()
             for state in self._targets:
                 state.rebuild(self.statistics)
-        self._posterior = None
+        self._posterior = self._failures = None
 
     def advance(self, seq: int) -> None:
         """Say that the log is folded up to ``seq``."""
@@ -292,15 +312,7 @@ class Learner:
     def posterior(self) -> Posterior:
         """The immutable posterior as of now."""
         if self._posterior is None:
-            statistics = self.statistics
-            names = self._names()
-            decay = statistics.decay(Target.QUALITY)
-            a, b = _FAILURE_PRIOR
-            K = len(names.models)
-            labels, billed = (
-                np.bincount(statistics.cell_model, statistics.labels[target], minlength=K).astype(np.float64)
-                for target in (Target.QUALITY, Target.COST)
-            )
+            statistics, names = self.statistics, self._names()
             self._posterior = Posterior(
                 seq=statistics.seq,
                 models=names.models,
@@ -308,13 +320,26 @@ class Learner:
                 model_index=names.model_index,
                 task_index=names.task_index,
                 cells=names.cells,
-                labels=np.concatenate([[0.0], statistics.labels[Target.QUALITY]]),
-                model_labels=labels,
-                billed=billed,
-                targets=tuple(state.publish(len(names.task_types)) for state in self._targets),
-                failure_rate=(a + statistics.failures * decay) / (a + b + statistics.calls * decay),
+                labels=statistics.labels[Target.QUALITY].copy(),
+                billed=self._billed_calls(),
+                targets=tuple(state.publish(statistics) for state in self._targets),
+                failure_rate=self._failure_rate(),
             )
         return self._posterior
+
+    def _billed_calls(self) -> FloatArray:
+        if self._billed is None:
+            statistics = self.statistics
+            labels = statistics.labels[Target.COST]
+            self._billed = np.bincount(statistics.cell_model, labels, minlength=len(statistics.models)).astype(np.float64)
+        return self._billed
+
+    def _failure_rate(self) -> FloatArray:
+        if self._failures is None:
+            a, b = _FAILURE_PRIOR
+            decay = self.statistics.decay(Target.QUALITY)
+            self._failures = (a + self.statistics.failures * decay) / (a + b + self.statistics.calls * decay)
+        return self._failures
 
     def _names(self) -> "_Names":
         if self._layout is None:

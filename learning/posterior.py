@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from learning.arrays import FloatArray, IntArray
 from learning.targets import Target
 
@@ -69,18 +71,21 @@ class Posterior:
     cells: IntArray
     """(K, T + 1) cell index, 0 for none."""
     labels: FloatArray
-    """(C + 1,) undecayed number of quality scores per cell."""
-    targets: tuple[TargetPosterior, ...]
-    model_labels: FloatArray
-    """(K,) undecayed number of quality scores over all task types."""
+    """(C,) undecayed number of quality scores per cell: that of ``cells[m, t]`` at position ``cells[m, t] - 1``."""
     billed: FloatArray
     """(K,) undecayed number of calls with a known cost."""
+    targets: tuple[TargetPosterior, ...]
     failure_rate: FloatArray
     """(K,) posterior mean of the probability that a call fails."""
 
     def task(self, task_type: str) -> int:
         """Column of a task type; the last one where it was never seen."""
         return self.task_index.get(task_type, len(self.task_types))
+
+    def scores(self, task: int) -> FloatArray:
+        """(K,) undecayed number of quality scores of each model on a task type."""
+        counts: FloatArray = np.concatenate([[0.0], self.labels])[self.cells[:, task]]
+        return counts
 
     def predict(self, target: Target, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance (K,) of one target; see ``TargetPosterior.predict``."""

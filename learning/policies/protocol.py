@@ -18,8 +18,6 @@ class Beliefs:
     """(n,)"""
     sd: FloatArray
     """(n,) > 0"""
-    labels: FloatArray
-    """(n,) quality scores behind each estimate, on any task type."""
 
     def best(self) -> int:
         """Index of the highest mean, the first of equals."""
