@@ -42,10 +42,8 @@ class Settings(BaseSettings):
     policy: str = Field("thompson", pattern=r"^[a-z][a-z0-9_]{0,63}$")
     policy_parameters: dict[str, Finite] = Field(default_factory=dict)
     """Hyper-parameters of the default policy, by name; in a variable as a JSON object."""
-    half_life_decisions: Positive | None = None
-    """Evidence this many decisions old counts half; None = evidence never fades."""
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    """Of the draws; None = fresh randomness at every start."""
+    half_life_decisions: float = Field(8_000, ge=10, le=1e12, allow_inf_nan=False)
+    """Evidence this many decisions old counts half."""
 
     weight_quality: Weight = 1.0
     weight_cost: Weight = 0.3
@@ -71,7 +69,7 @@ class Settings(BaseSettings):
     store_text: bool = False
     """Keep feedback comments. Prompts are never kept."""
     salt: SecretStr | None = Field(None, min_length=16)
-    """Of the hashes that stand for text; None = nothing is hashed."""
+    """Makes the draws repeatable for who knows it and unpredictable for others; None = fresh at every start."""
 
     @field_validator("database_url")
     @classmethod

@@ -1,8 +1,13 @@
-"""Refuses bodies above the limit, declared or not, before anything reads them."""
+"""Refuses bodies above the limit, declared or not, before anything keeps them."""
+
+import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.api.errors import BodyTooLarge, RequestInvalid, error_response
+
+DRAIN_BYTES = 16 * 1024 * 1024
+DRAIN_S = 5.0
 
 
 class BodyLimit:
@@ -21,6 +26,7 @@ class BodyLimit:
                 if not value.isdigit():
                     await error_response(_unreadable_length())(scope, receive, send)
                 elif len(value) > 18 or int(value) > self.max_bytes:
+                    await _drain(receive)
                     await error_response(self._refusal())(scope, receive, send)
                 else:  # the server holds the body to its declared length
                     await self.app(scope, receive, send)
@@ -35,6 +41,8 @@ class BodyLimit:
             message = await receive()
             total += len(message.get("body", b""))
             if total > self.max_bytes:
+                if message.get("more_body", False):
+                    await _drain(receive)
                 raise self._refusal()
             return message
 
@@ -46,6 +54,20 @@ class BodyLimit:
             field="body",
             remedy="send less: context_tokens and task_type stand in for text, and batches can be split",
         )
+
+
+async def _drain(receive: Receive) -> None:
+    """Let a caller finish sending, within bounds: one that is cut off while it writes never reads the answer."""
+    left = DRAIN_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
 
 
 def _unreadable_length() -> RequestInvalid:

@@ -76,10 +76,7 @@ class ModelService:
         Raises ``ModelNotFound``, ``TaskInvalid`` for the last active model.
         """
         async with self._changing:
-            model = self._catalog.get(model_id)
-            if not any(other.id != model_id for other in self._catalog.active):
-                raise TaskInvalid("this is the last active model", field="id", remedy="add or bring back another model first")
-            return await self._keep(replace(model, retired=True))
+            return await self._keep(replace(self._catalog.get(model_id), retired=True))
 
     async def history(self, model_id: str) -> list[ModelVersion]:
         """The versions made at run time, oldest first; empty for a model that is as it shipped.
@@ -91,6 +88,8 @@ class ModelService:
 
     async def _keep(self, model: Model) -> Model:
         changed = self._catalog.with_model(model)
+        if not changed.active:
+            raise TaskInvalid("this is the last active model", field="retired", remedy="add or bring back another model first")
         kept = changed.get(model.id)
         if changed is not self._catalog:
             await asyncio.to_thread(self._store.save_model, kept, self._clock())

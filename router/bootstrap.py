@@ -1,0 +1,157 @@
+"""The one place that builds the service from its settings."""
+
+import asyncio
+import os
+import secrets
+import time
+
+import structlog
+
+from router import config, telemetry
+from router.api.services import Services
+from router.config import Settings
+from router.domain import catalog
+from router.domain.catalog import Catalog
+from router.domain.ids import new_id
+from router.ports import Store
+from router.services.feedback import FeedbackService
+from router.services.models import ModelService
+from router.services.routing import RoutingRules, RoutingService
+from router.services.training import TrainingService
+from router.storage.writer import GroupCommitWriter
+
+log = structlog.get_logger("service")
+
+RECORDS_PER_DECISION = 3
+"""Log positions that one decision with its outcome and its feedback takes."""
+
+
+async def build(settings: Settings) -> Services:
+    """Build every part; nothing runs until ``start``.
+
+    Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
+    """
+    store, revision = await asyncio.to_thread(_open_store, settings)
+    try:
+        writer = GroupCommitWriter(
+            store, max_queue=settings.write_queue_max, max_group=settings.write_group_max, linger_s=settings.write_linger_s
+        )
+        models = ModelService(store, _base_catalog(settings), clock=time.time)
+        routing, training = _learned(settings, store, writer, models)
+    except BaseException:
+        store.close()
+        raise
+
+    async def start() -> None:
+        await models.load()
+        await training.start()
+        await writer.start()
+        log.info("service.started", **_summary(settings, models.catalog, revision), seq=training.seq, digest=training.digest)
+
+    async def close() -> None:
+        await writer.close()
+        await training.close()
+        await asyncio.to_thread(store.close)
+        log.info("service.closed", seq=training.seq, digest=training.digest)
+
+    return Services(
+        settings=settings,
+        store=store,
+        writer=writer,
+        models=models,
+        routing=routing,
+        training=training,
+        feedback=FeedbackService(writer, store, clock=time.time, new_id=new_id, keep_comments=settings.store_text),
+        schema_revision=revision,
+        start=start,
+        close=close,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve HTTP until the process is told to stop.
+
+    Raises what ``build`` raises.
+    """
+    import uvicorn  # here: only a server needs one
+
+    from router.api.app import create_app
+
+    telemetry.configure(settings.log_level, settings.log_format)
+    for name in config.unknown_variables(os.environ):
+        log.warning("settings.unknown_variable", variable=name, remedy="correct its name or remove it")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(await build(settings)),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,  # a line per request costs a third of a request
+            server_header=False,
+            lifespan="on",
+        )
+    )
+    await server.serve()
+
+
+def _open_store(settings: Settings) -> tuple[Store, str]:
+    if settings.in_memory:
+        from router.storage.memory import MemoryStore
+
+        return MemoryStore(), "memory"
+    from router.storage import schema
+    from router.storage.sql import SqlStore
+
+    revision = schema.upgrade(settings.database_url) if settings.migrate else schema.check(settings.database_url)
+    store = SqlStore(settings.database_url, settings.durability)
+    try:
+        store.check()
+    except BaseException:
+        store.close()
+        raise
+    return store, revision.current or "none"
+
+
+def _base_catalog(settings: Settings) -> Catalog:
+    shipped = catalog.load_shipped()
+    return shipped if settings.catalog_file is None else catalog.load_file(settings.catalog_file, shipped)
+
+
+def _learned(settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService) -> tuple[RoutingService, TrainingService]:
+    """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
+    from router.domain.tasks import Weights
+
+    rules = RoutingRules(
+        policy=settings.policy,
+        policy_parameters=settings.policy_parameters,
+        cost_reference_usd=settings.cost_reference_usd,
+        latency_reference_s=settings.latency_reference_s,
+        fallback_model=settings.fallback_model,
+        salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
+    )
+    routing = RoutingService(writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id)
+    training = TrainingService(
+        store,
+        half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
+        preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
+        policy=(settings.policy, routing.policy_version),
+        clock=time.time,
+    )
+    writer.on_commit = training.notify
+    models.subscribe(training.use_catalog)  # first: the posterior knows a model before a decision may name it
+    models.subscribe(routing.use_catalog)
+    return routing, training
+
+
+def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, object]:
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "store": "memory" if settings.in_memory else "sqlite",
+        "durability": "none" if settings.in_memory else settings.durability,
+        "schema_revision": revision,
+        "policy": settings.policy,
+        "catalog_version": models.version,
+        "active_models": len(models.active),
+        "access": "loopback only: no API keys are configured",
+    }
