@@ -78,7 +78,7 @@ def open_reader(url: str) -> Engine:
 def _prepare(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN comes too late and skips DDL
+        connection.isolation_level = None  # ours is the only BEGIN: the driver's own would come late, and not for DDL
         cursor = connection.cursor()
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", *pragmas):
             cursor.execute(f"PRAGMA {pragma}")

@@ -17,7 +17,7 @@ REVISIONS: tuple[str, ...] = ("0001",)
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class SchemaState:
     """Where a database stands, and where this release wants it. ``current`` is None before the first migration."""
 
     current: str | None
@@ -29,14 +29,14 @@ class Revision:
         return self.current == self.head
 
 
-def check(url: str) -> Revision:
+def check(url: str) -> SchemaState:
     """Read the database's revision; changes and creates nothing.
 
     Raises ``SchemaTooNew`` for a database migrated by a newer release, ``StorageUnavailable``, ``ConfigurationInvalid``.
     """
     file = parse(url).database
     if file and not file.startswith("file:") and not Path(file).exists():
-        return Revision(None)
+        return SchemaState(None)
     engine = open_reader(url)
     try:
         return revision_of(engine)
@@ -44,21 +44,21 @@ def check(url: str) -> Revision:
         engine.dispose()
 
 
-def revision_of(engine: Engine) -> Revision:
+def revision_of(engine: Engine) -> SchemaState:
     """The same on an open engine."""
     with answering(), engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
-            return Revision(None)
+            return SchemaState(None)
         current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if current is not None and current not in REVISIONS:
         raise SchemaTooNew(
             f"the database is at revision {current}; this release knows up to {REVISIONS[-1]}",
             remedy="run the newer pointsman that migrated it, or restore the backup taken before",
         )
-    return Revision(current)
+    return SchemaState(current)
 
 
-def upgrade(url: str) -> Revision:
+def upgrade(url: str) -> SchemaState:
     """Bring the database to this release's revision in one transaction; nothing happens where it is there already.
 
     Raises ``SchemaTooNew``, ``StorageUnavailable``, ``ConfigurationInvalid``.

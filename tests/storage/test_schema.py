@@ -80,7 +80,7 @@ def test_up_down_up(url, file):
         with engine.begin() as connection:
             command.downgrade(schema.config(connection), "base")
         assert tables(url) == {"alembic_version"}
-        assert schema.check(url) == schema.Revision(None)
+        assert schema.check(url) == schema.SchemaState(None)
     finally:
         engine.dispose()
     assert schema.upgrade(url).ready
@@ -88,7 +88,7 @@ def test_up_down_up(url, file):
 
 
 def test_upgrading_twice_changes_nothing(url):
-    assert schema.upgrade(url) == schema.upgrade(url) == schema.Revision(schema.REVISIONS[-1], schema.REVISIONS[-1])
+    assert schema.upgrade(url) == schema.upgrade(url) == schema.SchemaState(schema.REVISIONS[-1], schema.REVISIONS[-1])
 
 
 def test_checking_creates_nothing(url, file):

@@ -1,6 +1,7 @@
 """What is particular to the database file: locks, faults, and what reaches the disk."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ def test_a_second_store_on_the_file_shares_the_counter_and_the_keys(url, make):
     assert one.commit([make.feedback("again", "d0", idempotency_key="k0")]) == [Committed(2, "f0", repeated=True)]
     one.close()
     two.close()
+
+
+def test_two_stores_on_the_file_may_commit_at_the_same_time(url, make):
+    stores = {"a": SqlStore(url, "normal"), "b": SqlStore(url, "normal")}
+    results: list[Committed] = []
+
+    def write(name: str) -> None:
+        for i in range(50):
+            results.extend(stores[name].commit([make.decision(f"{name}{i}"), make.feedback(f"f-{name}{i}", f"{name}{i}")]))
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(result.seq for result in results) == list(range(1, 201))
+    assert [event.seq for event in stores["a"].read_log(0, 1000)] == list(range(1, 201))
+    for store in stores.values():
+        store.close()
 
 
 def test_a_write_lock_held_elsewhere_stops_writes_and_not_reads(url, file, make, monkeypatch):
