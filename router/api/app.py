@@ -97,6 +97,7 @@ def create_app(services: Services) -> FastAPI:
             openapi_extra=documentation.body(address.path, address.method, address.body, many=address.many is not None),
             route_class_override=HotRoute if address.hot else APIRoute,
         )
+    app.router.routes.sort(key=lambda route: not isinstance(route, HotRoute))  # matching walks the list
     documentation.install(app, [address.body for address in TABLE if address.body is not None])
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)

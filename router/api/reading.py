@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from router.api.errors import ContentTypeUnsupported, RequestInvalid, invalid
 from router.api.schemas import MAX_BATCH
@@ -68,11 +68,23 @@ async def _json_bytes(request: Request) -> bytes:
         if name == b"content-type":
             if value != b"application/json" and not _is_json(value):
                 break
-            return await request.body()
+            return await _body(request)
     # A page in a browser may send other types across origins without asking; this one it may not.
     raise ContentTypeUnsupported(
         "the body is not declared as JSON in UTF-8", field="Content-Type", remedy="send the header Content-Type: application/json"
     )
+
+
+async def _body(request: Request) -> bytes:
+    pieces: list[bytes] = []
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _is_json(value: bytes) -> bool:
