@@ -13,6 +13,8 @@ from router.config import Settings
 from router.domain import catalog
 from router.domain.catalog import Catalog
 from router.domain.ids import new_id
+from router.domain.tasks import Weights
+from router.errors import RouterError
 from router.ports import Store
 from router.services.feedback import FeedbackService
 from router.services.models import ModelService
@@ -43,15 +45,21 @@ async def build(settings: Settings) -> Services:
         raise
 
     async def start() -> None:
-        await models.load()
-        await training.start()
-        await writer.start()
+        try:
+            await models.load()
+            await training.start()
+            await writer.start()
+        except RouterError as exc:
+            log.error("service.not_started", reason=exc.message, field=exc.field, remedy=exc.remedy)
+            raise
         log.info("service.started", **_summary(settings, models.catalog, revision), seq=training.seq, digest=training.digest)
 
     async def close() -> None:
-        await writer.close()
-        await training.close()
-        await asyncio.to_thread(store.close)
+        try:
+            await writer.close()
+            await training.close()
+        finally:
+            await asyncio.to_thread(store.close)
         log.info("service.closed", seq=training.seq, digest=training.digest)
 
     return Services(
@@ -119,8 +127,6 @@ def _base_catalog(settings: Settings) -> Catalog:
 
 def _learned(settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService) -> tuple[RoutingService, TrainingService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
-    from router.domain.tasks import Weights
-
     rules = RoutingRules(
         policy=settings.policy,
         policy_parameters=settings.policy_parameters,

@@ -70,8 +70,8 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        await services.start()
         try:
+            await services.start()
             yield
         finally:
             await services.close()
