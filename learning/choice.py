@@ -13,7 +13,7 @@ from learning.arrays import FloatArray, IntArray
 from learning.errors import InvalidContext
 from learning.policies.protocol import Beliefs, Policy
 from learning.posterior import Posterior
-from learning.propensities import SCALE, best_probabilities, draw, quantise
+from learning.propensities import SCALE, draw, quantise
 from learning.targets import Target
 
 Z90 = 1.6448536269514722
@@ -115,6 +115,7 @@ def estimate(
     input_tokens: float,
     *,
     max_output_tokens: float = math.inf,
+    cost: bool = True,
     latency: bool = True,
 ) -> Estimates:
     """What each offered model is expected to do on a task.
@@ -123,24 +124,17 @@ def estimate(
     ----------
     features : FloatArray
         (d,) of ``learning.features.encode``.
-    latency : bool
-        False skips the latency (NaN), where nobody asks.
+    cost, latency : bool
+        False skips it (NaN), where nobody asks.
     """
     task, rows = posterior.task(task_type), offers.index
     quality, quality_var = posterior.predict(Target.QUALITY, task, features)
     interval = posterior.interval_variance(Target.QUALITY, task, quality_var)
-    tokens_mean, tokens_var = posterior.predict(Target.OUTPUT_TOKENS, task, features)
-    tokens, tokens_mean_var, tokens_p95 = _log_normal(tokens_mean[rows], tokens_var[rows], posterior.noise(Target.OUTPUT_TOKENS, task))
-    tokens = np.minimum(tokens, max_output_tokens)
-    base = offers.input_price * input_tokens
-    cost = base + offers.output_price * tokens
-    cost_var = offers.output_price**2 * tokens_mean_var
-    cost_p95 = base + offers.output_price * np.minimum(tokens_p95, max_output_tokens)
-    unpriced = np.flatnonzero(np.isnan(cost))
-    if len(unpriced):
-        _price_by_experience(posterior, task, features, rows, unpriced, (cost, cost_var, cost_p95))
-    n = len(rows)
-    seconds, seconds_var, seconds_p95 = (np.full(n, np.nan),) * 3
+    unknown = np.full(len(rows), np.nan)
+    price, price_var, price_p95 = unknown, unknown, unknown
+    if cost:
+        price, price_var, price_p95 = _cost(posterior, offers, task, features, input_tokens, max_output_tokens)
+    seconds, seconds_var, seconds_p95 = unknown, unknown, unknown
     if latency:
         log_s, log_s_var = posterior.predict(Target.LATENCY, task, features)
         seconds, seconds_var, seconds_p95 = _log_normal(log_s[rows], log_s_var[rows], posterior.noise(Target.LATENCY, task))
@@ -149,13 +143,30 @@ def estimate(
         quality_var=quality_var[rows],
         quality_interval_var=interval[rows],
         failure=posterior.failure_rate[rows],
-        cost=cost,
-        cost_var=cost_var,
-        cost_p95=cost_p95,
+        cost=price,
+        cost_var=price_var,
+        cost_p95=price_p95,
         latency=seconds,
         latency_var=seconds_var,
         latency_p95=seconds_p95,
     )
+
+
+def _cost(
+    posterior: Posterior, offers: Offers, task: int, features: FloatArray, input_tokens: float, max_output_tokens: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Expected cost, its variance and the 95 % point, (n,) each, in USD."""
+    rows = offers.index
+    mean, variance = posterior.predict(Target.OUTPUT_TOKENS, task, features)
+    tokens, tokens_var, tokens_p95 = _log_normal(mean[rows], variance[rows], posterior.noise(Target.OUTPUT_TOKENS, task))
+    base = offers.input_price * input_tokens
+    cost = base + offers.output_price * np.minimum(tokens, max_output_tokens)
+    cost_var = offers.output_price**2 * tokens_var
+    cost_p95 = base + offers.output_price * np.minimum(tokens_p95, max_output_tokens)
+    unpriced = np.flatnonzero(np.isnan(cost))
+    if len(unpriced):
+        _price_by_experience(posterior, task, features, rows, unpriced, (cost, cost_var, cost_p95))
+    return cost, cost_var, cost_p95
 
 
 def _price_by_experience(
@@ -203,8 +214,3 @@ def choose(policy: Policy, about: Beliefs, u: int) -> Choice:
     """
     weights = quantise(policy.propensities(about))
     return Choice(draw(weights, u), weights)
-
-
-def confidence(about: Beliefs) -> FloatArray:
-    """(n,) probability of having the highest utility under the untempered posterior."""
-    return best_probabilities(about.mean, about.sd)

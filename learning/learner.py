@@ -6,7 +6,7 @@ that folds the same log holds the same posterior.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -174,7 +174,6 @@ class _TargetState:
             self.rebuild(statistics)
         else:
             self.dirty.add(cell)
-            self.published = None
 
     def refresh(self, statistics: Statistics) -> None:
         """Bring the cells that changed since, and their models, up to date."""
@@ -186,9 +185,9 @@ class _TargetState:
         self._set_models(sorted(set(statistics.cell_model[cell].tolist())))
         self.dirty.clear()
 
-    def publish(self, statistics: Statistics) -> TargetPosterior:
-        """The immutable value, rebuilt only where something changed."""
-        if self.published is None:
+    def publish(self, statistics: Statistics, fresh: bool) -> TargetPosterior:
+        """The immutable value, rebuilt only where something changed and, unless ``fresh``, the layout too."""
+        if self.published is None or (fresh and self.dirty):
             self.refresh(statistics)
             n_tasks = len(statistics.task_types)
             ease, noise = np.zeros(n_tasks + 1), np.full(n_tasks + 1, self.common.pooled_noise)
@@ -309,8 +308,8 @@ class Learner:
         """The fitted common part of one target."""
         return self._targets[target].common
 
-    def posterior(self) -> Posterior:
-        """The immutable posterior as of now."""
+    def posterior(self, only: Collection[Target] = tuple(Target)) -> Posterior:
+        """The immutable posterior as of now; targets outside ``only`` may be those of an earlier call."""
         if self._posterior is None:
             statistics, names = self.statistics, self._names()
             self._posterior = Posterior(
@@ -322,7 +321,7 @@ class Learner:
                 cells=names.cells,
                 labels=statistics.labels[Target.QUALITY].copy(),
                 billed=self._billed_calls(),
-                targets=tuple(state.publish(statistics) for state in self._targets),
+                targets=tuple(state.publish(statistics, state.target in only) for state in self._targets),
                 failure_rate=self._failure_rate(),
             )
         return self._posterior

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from router.domain.events import Committed, DecisionRecord, LogEvent, Snapshot, Write
+from router.domain.events import Committed, DecisionRecord, FeedbackEvent, LogEvent, OutcomeEvent, Snapshot, Write
 from router.domain.models import Model
 from router.errors import RouterError
 
@@ -27,6 +27,13 @@ class Store(Protocol):
 
     def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
         """Events with seq > after_seq in seq order, at most ``limit``."""
+        ...
+
+    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[OutcomeEvent | FeedbackEvent], int]:
+        """What the fold needs: the events of ``read_log`` without the decisions (most of the bytes, and no evidence).
+
+        Covers at most ``limit`` positions and returns the last position covered, ``after_seq`` where the log ends there.
+        """
         ...
 
     def last_seq(self) -> int:

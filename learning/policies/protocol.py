@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from learning.arrays import BoolArray, FloatArray
+from learning.propensities import best_probabilities
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Beliefs:
     """The utilities of the n eligible models, ordered by model id, as independent Gaussians."""
 
@@ -18,6 +20,11 @@ class Beliefs:
     """(n,)"""
     sd: FloatArray
     """(n,) > 0"""
+
+    @cached_property
+    def probability_best(self) -> FloatArray:
+        """(n,) probability of having the highest utility under the untempered posterior."""
+        return best_probabilities(self.mean, self.sd)
 
     def best(self) -> int:
         """Index of the highest mean, the first of equals."""

@@ -40,6 +40,6 @@ class Thompson:
         if self.floor:
             top = beliefs.mean.max()
             plausible = (beliefs.mean > top - _PLAUSIBLE_GAP) | (beliefs.mean + _PLAUSIBLE_SDS * beliefs.sd > top)
-            untempered = p if kappa == 1.0 else best_probabilities(beliefs.mean, beliefs.sd)
+            untempered = beliefs.probability_best
             p = (1.0 - self.floor) * p + self.floor * (0.8 * untempered + 0.2 * spread_over(plausible))
         return p

@@ -6,7 +6,7 @@ from itertools import islice
 from types import SimpleNamespace
 
 from router.domain.decisions import Decision
-from router.domain.events import Committed, DecisionEvent, DecisionRecord, LogEvent, OutcomeEvent, Snapshot, Write
+from router.domain.events import Committed, DecisionEvent, DecisionRecord, FeedbackEvent, LogEvent, OutcomeEvent, Snapshot, Write
 from router.domain.models import Model
 from router.errors import RouterError
 from router.storage.codec import decision_row, read_decision
@@ -62,6 +62,11 @@ class MemoryStore:
     def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
         with self._lock:
             return self._log[after_seq : after_seq + limit]
+
+    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[OutcomeEvent | FeedbackEvent], int]:
+        with self._lock:
+            covered = self._log[after_seq : after_seq + limit]
+            return [event for event in covered if not isinstance(event, DecisionEvent)], after_seq + len(covered)
 
     def last_seq(self) -> int:
         with self._lock:

@@ -16,6 +16,7 @@ from router.domain.events import (
     DecisionRecord,
     Feedback,
     FeedbackChange,
+    FeedbackEvent,
     LogEvent,
     Outcome,
     OutcomeEvent,
@@ -114,14 +115,21 @@ class SqlStore:
             span = {"first": first, "end": first + limit}
             events: list[LogEvent] = [
                 *(DecisionEvent(row.seq, codec.read_decision(row)) for row in connection.execute(DECISION_EVENTS, span)),
-                *(_outcome_event(row) for row in connection.execute(OUTCOME_EVENTS, span)),
-                *(
-                    feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
-                    for row in connection.execute(FEEDBACK_EVENTS, span)
-                ),
+                *_evidence(connection, span),
             ]
         events.sort(key=lambda event: event.seq)
         return events
+
+    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[OutcomeEvent | FeedbackEvent], int]:
+        with self._reading() as connection:
+            head = _last_seq(connection)
+            first = connection.execute(NEXT_SEQ, {"after": after_seq}).scalar()
+            if first is None or first > head:
+                return [], after_seq
+            upto = min(first + limit - 1, head)
+            events = list(_evidence(connection, {"first": first, "end": upto + 1}))
+        events.sort(key=lambda event: event.seq)
+        return events, upto
 
     def last_seq(self) -> int:
         with self._reading() as connection:
@@ -231,6 +239,13 @@ class SqlStore:
 
 def _last_seq(connection: Connection) -> int:
     return max(seq or 0 for seq in connection.execute(LAST_SEQ).one())
+
+
+def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[OutcomeEvent | FeedbackEvent]:
+    for row in connection.execute(OUTCOME_EVENTS, span):
+        yield _outcome_event(row)
+    for row in connection.execute(FEEDBACK_EVENTS, span):
+        yield feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
 
 
 def _matching(connection: Connection, query: Select[Any], keys: Sequence[Any]) -> Iterator[Any]:

@@ -72,6 +72,17 @@ def test_pages_of_the_log_join_without_gap_or_overlap(store, make):
     assert store.read_log(12, 0) == []
 
 
+def test_evidence_is_the_log_without_its_decisions(store, make):
+    for i in range(10):
+        store.commit([make.decision(f"d{i}"), make.outcome(f"d{i}"), make.feedback(f"f{i}", f"d{i}")])
+    evidence, upto = [], 0
+    while upto < store.last_seq():
+        page, upto = store.read_evidence(upto, 7)
+        evidence += page
+    assert evidence == [event for event in store.read_log(0, 100) if not isinstance(event, DecisionEvent)]
+    assert store.read_evidence(30, 7) == ([], 30)
+
+
 def test_a_large_group_is_one_commit(store, make):
     results = store.commit([make.decision(f"d{i}") for i in range(1500)] + [make.feedback(f"f{i}", f"d{i}") for i in range(1500)])
     assert [r.seq for r in results] == list(range(1, 3001))

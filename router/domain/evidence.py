@@ -1,0 +1,65 @@
+"""From log events to what the learner folds. One place says what counts as evidence of what."""
+
+import math
+from collections.abc import Mapping
+
+from learning.features import from_bytes
+from learning.statistics import Call, Observation
+from learning.targets import Target
+from router.domain.events import FeedbackEvent, LogEvent, OutcomeEvent, Status
+
+QUALITY_METRIC = "quality"
+"""Only this metric is evidence of quality; others are kept for reports."""
+
+
+def evidence(event: LogEvent) -> list[Observation | Call]:
+    """What one event tells the learner.
+
+    A failure is evidence of reliability and of nothing else; a cancelled call of nothing at all. A correction is the old value
+    taken back and the new one put in.
+    """
+    if isinstance(event, OutcomeEvent):
+        return _of_outcome(event)
+    if isinstance(event, FeedbackEvent) and event.metric == QUALITY_METRIC:
+        return _of_feedback(event)
+    return []
+
+
+def _of_outcome(event: OutcomeEvent) -> list[Observation | Call]:
+    outcome = event.outcome
+    if outcome.status is Status.CANCELLED:
+        return []
+    failed = outcome.status is not Status.OK
+    found: list[Observation | Call] = [Call(event.model, failed, event.decision_seq)]
+    if failed:
+        return found
+    measured: list[tuple[Target, float]] = []
+    if outcome.output_tokens is not None:
+        measured.append((Target.OUTPUT_TOKENS, math.log(max(outcome.output_tokens, 1))))
+    if outcome.latency_s is not None and outcome.latency_s > 0:
+        measured.append((Target.LATENCY, math.log(outcome.latency_s)))
+    if outcome.cost_usd is not None and outcome.cost_usd > 0:
+        measured.append((Target.COST, math.log(outcome.cost_usd)))
+    features = from_bytes(event.features, event.features_schema)
+    found += [Observation(target, event.model, event.task_type, features, value, event.decision_seq) for target, value in measured]
+    return found
+
+
+def _of_feedback(event: FeedbackEvent) -> list[Observation | Call]:
+    features = from_bytes(event.features, event.features_schema)
+    found: list[Observation | Call] = []
+    for scores, sign in ((event.before, -1.0), (event.after, 1.0)):
+        settled = settle(scores)
+        if settled is not None:
+            score, weight = settled
+            found.append(Observation(Target.QUALITY, event.model, event.task_type, features, score, event.decision_seq, sign * weight))
+    return found
+
+
+def settle(scores: Mapping[tuple[str, str], tuple[float, float]]) -> tuple[float, float] | None:
+    """The reward of one answer: the weighted mean of its judges' quality scores, counted as one label however many judges spoke."""
+    quality = [value for (_, metric), value in sorted(scores.items()) if metric == QUALITY_METRIC]
+    total = math.fsum(weight for _, weight in quality)
+    if total <= 0:
+        return None
+    return math.fsum(score * weight for score, weight in quality) / total, max(weight for _, weight in quality)

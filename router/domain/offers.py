@@ -1,0 +1,35 @@
+"""From catalogue facts to what the learner reads: prices per token, and what is published about a model before it is tried."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from learning.choice import Offers
+from learning.features import TYPICAL_OUTPUT_TOKENS
+from learning.learner import ArmFacts
+from learning.posterior import Posterior
+from router.domain.models import Model
+
+_PER_TOKEN = 1e-6
+
+
+def facts_of(models: Iterable[Model]) -> dict[str, ArmFacts]:
+    """Prior-shaping facts by model id."""
+    return {
+        model.id: ArmFacts(
+            price_usd_per_mtok=None if model.price is None else (model.price.input_usd_per_mtok + model.price.output_usd_per_mtok) / 2,
+            typical_latency_s=None if model.speed is None else model.speed.ttft_s + TYPICAL_OUTPUT_TOKENS / model.speed.output_tokens_per_s,
+        )
+        for model in models
+    }
+
+
+def offers_of(models: Sequence[Model], posterior: Posterior) -> Offers:
+    """The models as the learner sees them; each must be known to the posterior."""
+    return Offers(
+        models=tuple(model.id for model in models),
+        index=np.array([posterior.model_index[model.id] for model in models], dtype=np.int64),
+        input_price=_PER_TOKEN * np.array([math.nan if m.price is None else m.price.input_usd_per_mtok for m in models]),
+        output_price=_PER_TOKEN * np.array([math.nan if m.price is None else m.price.output_usd_per_mtok for m in models]),
+    )

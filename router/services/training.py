@@ -1,0 +1,184 @@
+"""Tails the log, folds it into the learner, publishes one immutable posterior and keeps snapshots."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from learning import state
+from learning.choice import Offers, Preference
+from learning.errors import IncompatibleState
+from learning.features import SCHEMA_VERSION
+from learning.learner import ArmFacts, Learner
+from learning.posterior import Posterior
+from learning.rules import PolicyReport, report
+from learning.statistics import Call
+from router.domain.catalog import Catalog
+from router.domain.events import LogEvent, Snapshot
+from router.domain.evidence import evidence
+from router.domain.offers import facts_of, offers_of
+from router.errors import StorageUnavailable
+from router.ports import Store
+
+_PAGE = 2_000
+_SLICE = 32
+"""Events folded before the event loop gets a turn."""
+_RETRY_S = 0.5
+
+log = structlog.get_logger("training")
+
+
+class TrainingService:
+    """Owns the learner. Everything runs on the event loop; the store is read in a thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        half_life_records: float,
+        preference: Preference,
+        policy: tuple[str, str],
+        clock: Callable[[], float],
+        snapshot_every: int = 10_000,
+    ) -> None:
+        self._store = store
+        self._half_life = half_life_records
+        self._preference = preference
+        self._policy = policy
+        self._clock = clock
+        self._snapshot_every = snapshot_every
+        self._learner = Learner(half_life_records)
+        self._catalog = Catalog()
+        self._facts: Mapping[str, ArmFacts] = {}
+        self._published = self._learner.posterior()
+        self._committed = 0
+        self._snapshot_seq = 0
+        self._news = asyncio.Event()
+        self._folded = asyncio.Condition()
+        self._tail: asyncio.Task[None] | None = None
+
+    @property
+    def posterior(self) -> Posterior:
+        """What decisions are taken from: immutable, swapped as a whole."""
+        return self._published
+
+    @property
+    def seq(self) -> int:
+        """Log position up to which the published posterior is folded."""
+        return self._learner.seq
+
+    @property
+    def lag(self) -> int:
+        """Committed log records that are not folded yet."""
+        return max(0, self._committed - self._learner.seq)
+
+    @property
+    def digest(self) -> str:
+        """Of the learned state at ``seq``: equal for a replay, a restart and every replica."""
+        return self._learner.statistics.digest()
+
+    def use_catalog(self, catalog: Catalog) -> None:
+        """Know the catalogue's models and what is published about them, from now on."""
+        self._catalog = catalog
+        self._facts = facts_of(catalog)
+        self._learner.register(self._facts)
+        self._published = self._learner.posterior()
+
+    def notify(self, seq: int) -> None:
+        """Say that the log is committed up to ``seq``."""
+        self._committed = max(self._committed, seq)
+        self._news.set()
+
+    async def start(self) -> None:
+        """Restore the newest snapshot, fold what came after it, then follow the log.
+
+        Raises ``StorageUnavailable``.
+        """
+        self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
+        self._committed = await asyncio.to_thread(self._store.last_seq)
+        await self._catch_up()
+        self._tail = asyncio.create_task(self._follow(), name="pointsman-training")
+
+    async def close(self) -> None:
+        """Fold what is committed, keep a snapshot and stop."""
+        if self._tail is None:
+            return
+        self._tail.cancel()
+        await asyncio.gather(self._tail, return_exceptions=True)
+        self._tail = None
+        try:
+            await self._catch_up()
+            await self._snapshot()
+        except StorageUnavailable as exc:
+            log.warning("closed_without_snapshot", reason=exc.message)
+
+    async def settle(self) -> None:
+        """Return when everything committed so far is folded and published."""
+        target = max(self._committed, await asyncio.to_thread(self._store.last_seq))
+        self.notify(target)
+        async with self._folded:
+            await self._folded.wait_for(lambda: self._learner.seq >= target)
+
+    def report(self, task_type: str | None = None) -> PolicyReport:
+        """What is preferred for which task type, and how sure."""
+        posterior = self._published
+        models = self._catalog.active
+        offers: Offers = offers_of(models, posterior)
+        name, version = self._policy
+        return report(posterior, offers, self._preference, digest=self.digest, policy=name, policy_version=version, task_type=task_type)
+
+    def _restore(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            return
+        try:
+            learner = state.load(snapshot.state, self._facts)
+        except IncompatibleState as exc:
+            log.warning("snapshot_ignored", reason=str(exc))
+            return
+        if learner.statistics.half_life != self._half_life:
+            log.info("snapshot_ignored", reason="it was folded under another half-life; refolding the log")
+            return
+        self._learner = learner
+        self._snapshot_seq = learner.seq
+        self._published = learner.posterior()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                await self._catch_up()
+                if self._learner.seq - self._snapshot_seq >= self._snapshot_every:
+                    await self._snapshot()
+            except StorageUnavailable as exc:
+                log.warning("log_unreadable", reason=exc.message)
+                await asyncio.sleep(_RETRY_S)
+                self._news.set()
+
+    async def _catch_up(self) -> None:
+        while self._learner.seq < self._committed:
+            events, upto = await asyncio.to_thread(self._store.read_evidence, self._learner.seq, _PAGE)
+            for start in range(0, len(events), _SLICE):
+                for event in events[start : start + _SLICE]:
+                    self._fold(event)
+                await asyncio.sleep(0)
+            self._learner.advance(upto)
+            self._published = self._learner.posterior()
+            async with self._folded:
+                self._folded.notify_all()
+
+    def _fold(self, event: LogEvent) -> None:
+        for item in evidence(event):
+            if isinstance(item, Call):
+                self._learner.fold_call(item)
+            else:
+                self._learner.fold(item)
+
+    async def _snapshot(self) -> None:
+        learner = self._learner
+        if learner.seq == self._snapshot_seq:
+            return
+        snapshot = Snapshot(learner.seq, SCHEMA_VERSION, learner.statistics.digest(), state.save(learner), self._clock())
+        self._snapshot_seq = snapshot.seq
+        await asyncio.to_thread(self._store.save_snapshot, snapshot)
+        log.info("snapshot_saved", seq=snapshot.seq, digest=snapshot.digest, bytes=len(snapshot.state))
