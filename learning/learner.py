@@ -117,10 +117,10 @@ class _TargetState:
         self.coefficients = np.zeros((K, d))
         self.covariance = np.zeros((K, d, d))
         self.shared = np.zeros(K)
+        self.common_variance = np.zeros((K, cells.n_tasks + 1))
         self._set_cells(np.arange(C), cells.task, cells.gram, cells.moment)
-        self._set_models(range(K))
+        self._set_models(range(K), cells.task)
         self.dirty.clear()
-        self.common_variance = self._common_variance(cells)
         self.published = None
 
     def _set_cells(self, cell: IntArray, task: IntArray, gram: FloatArray, moment: FloatArray) -> None:
@@ -135,7 +135,7 @@ class _TargetState:
         self.effect[cell + 1] = shrink * shifted[:, 0]
         self.cell_variance[cell + 1] = shrink * noise
 
-    def _set_models(self, models: Iterable[int]) -> None:
+    def _set_models(self, models: Iterable[int], task: IntArray) -> None:
         """Recompute models from their cells alone, so that a restored state equals the live one bit for bit."""
         which = list(models)
         if not which:
@@ -147,21 +147,24 @@ class _TargetState:
         centre[:, 0] += self.common.beta * self.covariate[which]
         self.coefficients[which], self.covariance[which] = arm_posteriors(information, moment, centre, self.precision)
         self.shared[which] = self.covariance[which, 0, 0] * self.precision[0]
+        self.common_variance[which] = self._common_variance(which, task)
 
-    def _common_variance(self, cells: Cells) -> FloatArray:
-        """(K, T + 1) variance that the uncertain common part adds, at the intercept."""
-        K, T, d = cells.n_models, cells.n_tasks, N_FEATURES
-        covariance = self.common.covariance
+    def _common_variance(self, models: Sequence[int], task: IntArray) -> FloatArray:
+        """(n, T + 1) variance that the uncertain common part adds, at the intercept; ``task`` (C,) is that of every cell."""
+        n, T, d = len(models), self.common_variance.shape[1] - 1, N_FEATURES
+        covariance, covariate = self.common.covariance, self.covariate[models]
         known = len(covariance) - d - 1
-        shrink = np.ones((K, T + 1))  # 1 - kappa n: how far a cell follows its model
-        shrink[cells.model, cells.task] = 1.0 - self.pulled[1:, 0]
-        level = covariance[0, 0] + 2 * covariance[0, d] * self.covariate + covariance[d, d] * self.covariate**2
-        task = np.full(T + 1, self.common.task_var)
-        task[:known] = np.diag(covariance)[d + 1 :]
-        cross = np.zeros((K, T + 1))
-        cross[:, :known] = covariance[0, d + 1 :] + covariance[d, d + 1 :] * self.covariate[:, None]
-        pull = shrink * self.shared[:, None]
-        variance: FloatArray = pull**2 * level[:, None] + shrink**2 * task + 2 * pull * shrink * cross
+        shrink = np.ones((n, T + 1))  # 1 - kappa n: how far a cell follows its model
+        for row, m in enumerate(models):
+            own = np.array(self.cells_of[m], dtype=np.int64)
+            shrink[row, task[own - 1]] = 1.0 - self.pulled[own, 0]
+        level = covariance[0, 0] + 2 * covariance[0, d] * covariate + covariance[d, d] * covariate**2
+        ease = np.full(T + 1, self.common.task_var)
+        ease[:known] = np.diag(covariance)[d + 1 :]
+        cross = np.zeros((n, T + 1))
+        cross[:, :known] = covariance[0, d + 1 :] + covariance[d, d + 1 :] * covariate[:, None]
+        pull = shrink * self.shared[models, None]
+        variance: FloatArray = pull**2 * level[:, None] + shrink**2 * ease + 2 * pull * shrink * cross
         return np.maximum(variance, 0.0)
 
     def update(self, statistics: Statistics, cell: int) -> None:
@@ -182,7 +185,7 @@ class _TargetState:
         cell = np.array(sorted(self.dirty), dtype=np.int64)
         gram, moment = statistics.gram[self.target, cell] * self.decay, statistics.moment[self.target, cell] * self.decay
         self._set_cells(cell, statistics.cell_task[cell], gram, moment)
-        self._set_models(sorted(set(statistics.cell_model[cell].tolist())))
+        self._set_models(sorted(set(statistics.cell_model[cell].tolist())), statistics.cell_task)
         self.dirty.clear()
 
     def publish(self, statistics: Statistics, fresh: bool) -> TargetPosterior:
@@ -201,7 +204,7 @@ class _TargetState:
                 cell_variance=self.cell_variance.copy(),
                 ease=ease,
                 noise=noise,
-                common_variance=self.common_variance,
+                common_variance=self.common_variance.copy(),
             )
         return self.published
 
@@ -220,6 +223,7 @@ class Learner:
         self._targets = [_TargetState(target) for target in Target]
         self._facts: dict[str, ArmFacts] = {}
         self._posterior: Posterior | None = None
+        self._fresh: frozenset[Target] = frozenset()
         self._layout: _Names | None = None
         self._billed: FloatArray | None = None
         self._failures: FloatArray | None = None
@@ -276,28 +280,40 @@ class Learner:
 
     def fold(self, observation: Observation) -> None:
         """Fold one observation; see ``Statistics.add`` for what is refused."""
-        n_cells = self.statistics.n_cells
+        n_cells, anchor = self.statistics.n_cells, self.statistics.anchor
         cell = self.statistics.add(observation)
         if len(self.statistics.models) != self._arm_count:
             self._align()
-        if self.statistics.n_cells != n_cells:
+        if self.statistics.anchor != anchor:
+            self._weigh_anew()
+        elif self.statistics.n_cells != n_cells:
             for state in self._targets:
                 if state.target is not observation.target:
                     state.rebuild(self.statistics)
+        if self.statistics.n_cells != n_cells:
             self._layout = None
         if observation.target is Target.COST:
             self._billed = None
         self._targets[observation.target].update(self.statistics, cell)
-        self._posterior = None
+        self._posterior = self._failures = None
 
     def fold_call(self, call: Call) -> None:
         """Fold one finished call into the reliability of its model."""
+        anchor = self.statistics.anchor
         self.statistics.add_call(call)
         if len(self.statistics.models) != self._arm_count:
             self._align()
             for state in self._targets:
                 state.rebuild(self.statistics)
+        if self.statistics.anchor != anchor:
+            self._weigh_anew()
         self._posterior = self._failures = None
+
+    def _weigh_anew(self) -> None:
+        """Read every target as of now: the anchor has moved, and with it what the sums are multiples of."""
+        for state in self._targets:
+            state.decay = self.statistics.decay(state.target)
+            state.rebuild(self.statistics)
 
     def advance(self, seq: int) -> None:
         """Say that the log is folded up to ``seq``."""
@@ -310,7 +326,8 @@ class Learner:
 
     def posterior(self, only: Collection[Target] = tuple(Target)) -> Posterior:
         """The immutable posterior as of now; targets outside ``only`` may be those of an earlier call."""
-        if self._posterior is None:
+        if self._posterior is None or not self._fresh.issuperset(only):
+            self._fresh = frozenset(only) if self._posterior is None else self._fresh.union(only)
             statistics, names = self.statistics, self._names()
             self._posterior = Posterior(
                 seq=statistics.seq,
