@@ -3,7 +3,9 @@
 import asyncio
 import os
 import secrets
+import socket
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -14,7 +16,7 @@ from router.domain import catalog
 from router.domain.catalog import Catalog
 from router.domain.ids import new_id
 from router.domain.tasks import Weights
-from router.errors import RouterError
+from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
 from router.services.feedback import FeedbackService
 from router.services.models import ModelService
@@ -33,12 +35,12 @@ async def build(settings: Settings) -> Services:
 
     Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
     """
-    store, revision = await asyncio.to_thread(_open_store, settings)
+    store, revision = await asyncio.to_thread(open_store, settings)
     try:
         writer = GroupCommitWriter(
             store, max_queue=settings.write_queue_max, max_group=settings.write_group_max, linger_s=settings.write_linger_s
         )
-        models = ModelService(store, _base_catalog(settings), clock=time.time)
+        models = ModelService(store, base_catalog(settings), clock=time.time)
         routing, training = _learned(settings, store, writer, models)
     except BaseException:
         store.close()
@@ -76,33 +78,74 @@ async def build(settings: Settings) -> Services:
     )
 
 
-async def serve(settings: Settings) -> None:
-    """Serve HTTP until the process is told to stop.
+async def serve(
+    settings: Settings,
+    *,
+    listener: socket.socket | None = None,
+    on_listening: Callable[[str, Callable[[], None]], None] | None = None,
+) -> None:
+    """Serve HTTP until the process is told to stop, on ``listener`` or on the settings' host and port.
 
-    Raises what ``build`` raises.
+    ``on_listening`` gets the address and a function that stops the server in order.
+    Raises what ``build`` raises, ``ConfigurationInvalid`` where the address cannot be used, ``StorageUnavailable``.
     """
     import uvicorn  # here: only a server needs one
 
     from router.api.app import create_app
 
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started and on_listening is not None:
+                on_listening(_address(listening), self.stop)
+
+        def stop(self) -> None:
+            self.should_exit = True
+
     telemetry.configure(settings.log_level, settings.log_format)
     for name in config.unknown_variables(os.environ):
         log.warning("settings.unknown_variable", variable=name, remedy="correct its name or remove it")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(await build(settings)),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,  # a line per request costs a third of a request
-            server_header=False,
-            lifespan="on",
+    listening = _listen(settings) if listener is None else listener
+    with listening:
+        server = Server(
+            uvicorn.Config(
+                create_app(await build(settings)),
+                log_config=None,
+                access_log=False,  # a line per request costs a third of a request
+                server_header=False,
+                lifespan="on",
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=10,
+            )
         )
-    )
-    await server.serve()
+        await server.serve(sockets=[listening])
+    if not server.started:
+        raise StorageUnavailable("the service did not start", remedy="its log says why; 'pointsman db check' looks at the database")
 
 
-def _open_store(settings: Settings) -> tuple[Store, str]:
+def _listen(settings: Settings) -> socket.socket:
+    """Take the address before anything is built, so that one in use costs nothing."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as exc:
+        raise ConfigurationInvalid(
+            f"port {settings.port} of {settings.host} cannot be used ({exc.strerror})",
+            field="port",
+            remedy="stop what listens there, or choose another with --port or POINTSMAN_PORT",
+        ) from exc
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def open_store(settings: Settings) -> tuple[Store, str]:
+    """The settings' store, migrated where they say so, and its schema revision.
+
+    Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
+    """
     if settings.in_memory:
         from router.storage.memory import MemoryStore
 
@@ -120,7 +163,11 @@ def _open_store(settings: Settings) -> tuple[Store, str]:
     return store, revision.current or "none"
 
 
-def _base_catalog(settings: Settings) -> Catalog:
+def base_catalog(settings: Settings) -> Catalog:
+    """What ships, with the operator's file over it; changes made at run time are in the store.
+
+    Raises ``ConfigurationInvalid``.
+    """
     shipped = catalog.load_shipped()
     return shipped if settings.catalog_file is None else catalog.load_file(settings.catalog_file, shipped)
 

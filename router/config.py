@@ -110,21 +110,53 @@ def load(**overrides: Any) -> Settings:
 
     Raises ``ConfigurationInvalid`` naming the field and the remedy, never the value.
     """
-    _check_names(overrides, "the arguments")
-    if path := os.environ.get(CONFIG_VARIABLE):
-        _check_names(_read_toml(Path(path)), CONFIG_VARIABLE)
+    settings, problems = examine(**overrides)
+    if settings is None or problems:
+        raise problems[0]
+    return settings
+
+
+def examine(**overrides: Any) -> tuple[Settings | None, list[ConfigurationInvalid]]:
+    """The settings as far as they can be read, and everything that is wrong with them."""
+    try:
+        file = _read_toml(Path(path)) if (path := os.environ.get(CONFIG_VARIABLE)) else {}
+    except ConfigurationInvalid as exc:
+        return None, [exc]
+    problems = [*_unknown_names(overrides, "the arguments"), *_unknown_names(file, CONFIG_VARIABLE)]
+    if any(name not in Settings.model_fields for name in overrides):
+        return None, problems  # a slip of ours, not of the operator's
     try:
         settings = Settings(**overrides)
     except ValidationError as exc:
-        raise _invalid(exc) from None  # the original error may hold a secret
+        return None, problems + [_invalid(error) for error in exc.errors(include_url=False, include_context=False, include_input=False)]
     except SettingsError:
-        raise ConfigurationInvalid(
-            "a structured setting is not valid JSON",
-            field="policy_parameters",
-            remedy=f"write it as a JSON object, e.g. {PREFIX}POLICY_PARAMETERS='{{\"epsilon\": 0.05}}'",
-        ) from None
-    _check_host(settings.host)
-    return settings
+        remedy = f"write it as a JSON object, e.g. {PREFIX}POLICY_PARAMETERS='{{\"epsilon\": 0.05}}'"
+        return None, [*problems, ConfigurationInvalid("a structured setting is not valid JSON", field="policy_parameters", remedy=remedy)]
+    if not _is_loopback(settings.host):
+        problems.append(_open_to_others())
+    return settings, problems
+
+
+def sources(settings: Settings, overrides: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting's value comes from: an argument, a variable, ``.env``, the TOML file, or the default."""
+    from dotenv import dotenv_values  # here: only a report needs it
+
+    variables = {name.upper() for name in environ}
+    noted = {name.upper() for name in dotenv_values(".env")}
+    path = environ.get(CONFIG_VARIABLE)
+    file = _read_toml(Path(path)) if path else {}
+    found: dict[str, str] = {}
+    for name in type(settings).model_fields:
+        variable = PREFIX + name.upper()
+        if name in overrides:
+            found[name] = "argument"
+        elif variable in variables:
+            found[name] = variable
+        elif variable in noted:
+            found[name] = f".env ({variable})"
+        else:
+            found[name] = str(path) if name in file else "default"
+    return found
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
@@ -133,10 +165,15 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     return sorted(name for name in environ if name.startswith(PREFIX) and name.upper() not in known)
 
 
-def _invalid(exc: ValidationError) -> ConfigurationInvalid:
-    first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = str(first["loc"][0]) if first["loc"] else "weight_quality"
-    message = first["msg"].removeprefix("Input ").removeprefix("Value ")
+def suggestion(variable: str) -> str:
+    """What to do about a variable that sets nothing."""
+    close = get_close_matches(variable.upper(), [PREFIX + name.upper() for name in Settings.model_fields], n=1)
+    return f"did you mean {close[0]}?" if close else "remove it; 'pointsman config check' lists the settings"
+
+
+def _invalid(error: Mapping[str, Any]) -> ConfigurationInvalid:
+    field = str(error["loc"][0]) if error["loc"] else "weight_quality"
+    message = error["msg"].removeprefix("Input ").removeprefix("Value ")
     return ConfigurationInvalid(
         f"setting {field}: {message}",
         field=field,
@@ -161,22 +198,26 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from None  # the parser's message quotes the line, which may hold a password
 
 
-def _check_names(values: Mapping[str, Any], where: str) -> None:
+def _unknown_names(values: Mapping[str, Any], where: str) -> list[ConfigurationInvalid]:
+    problems = []
     for name in values:
         if name not in Settings.model_fields:
             close = get_close_matches(name, Settings.model_fields, n=1)
             remedy = f"did you mean {close[0]}?" if close else "remove it; the settings are: " + ", ".join(Settings.model_fields)
-            raise ConfigurationInvalid(f"{where} has a setting that does not exist: {name}", field=name, remedy=remedy)
+            problems.append(ConfigurationInvalid(f"{where} has a setting that does not exist: {name}", field=name, remedy=remedy))
+    return problems
 
 
-def _check_host(host: str) -> None:
+def _is_loopback(host: str) -> bool:
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigurationInvalid(
-            "no API keys are configured, so the service listens on loopback addresses only: anyone who reaches it may use it",
-            field="host",
-            remedy=f"set {PREFIX}HOST to 127.0.0.1, ::1 or localhost, and put an authenticating proxy in front for other machines",
-        )
+        return False
+
+
+def _open_to_others() -> ConfigurationInvalid:
+    return ConfigurationInvalid(
+        "no API keys are configured, so the service listens on loopback addresses only: anyone who reaches it may use it",
+        field="host",
+        remedy=f"set {PREFIX}HOST to 127.0.0.1, ::1 or localhost, and put an authenticating proxy in front for other machines",
+    )
