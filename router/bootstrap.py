@@ -78,6 +78,26 @@ async def build(settings: Settings) -> Services:
     )
 
 
+def run(
+    settings: Settings,
+    *,
+    listener: socket.socket | None = None,
+    on_listening: Callable[[str, Callable[[], None]], None] | None = None,
+) -> None:
+    """``serve`` on the fastest event loop there is, until the process is told to stop."""
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        runner.run(serve(settings, listener=listener, on_listening=on_listening))
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # it does not exist for Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
 async def serve(
     settings: Settings,
     *,

@@ -1,0 +1,5 @@
+"""``python -m router.cli`` is ``pointsman``."""
+
+from router.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""``pointsman db``: the database's schema."""
+
+from typing import Annotated
+
+import typer
+
+from router.cli.output import FAILED, print_error, print_json, print_line, without_login
+from router.cli.serve import DatabaseUrl
+
+app = typer.Typer(help="Create, upgrade and check the database.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def upgrade(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
+    """Create the database or bring it to this release's schema; safe to repeat."""
+    url = _url(database_url)
+    from router.storage import schema
+
+    before = schema.check(url)
+    after = schema.upgrade(url)
+    if as_json:
+        print_json({"database": without_login(url), "before": before.current, "after": after.current, "head": after.head})
+    elif before.ready:
+        print_line(f"{without_login(url)} is at revision {after.current} already")
+    else:
+        print_line(f"{without_login(url)}: revision {before.current or 'none'} → {after.current}")
+
+
+@app.command()
+def check(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
+    """Say whether this release can use the database; changes nothing. Exits with 2 where it cannot."""
+    url = _url(database_url)
+    from router.storage import schema
+
+    state = schema.check(url)
+    rows = _rows(url) if state.ready else None
+    if as_json:
+        print_json({"database": without_login(url), "current": state.current, "head": state.head, "ready": state.ready, "rows": rows})
+    elif rows is not None:
+        held = ", ".join(f"{count:,} {kind}" for kind, count in rows.items())
+        print_line(f"{without_login(url)} is ready at revision {state.current}: {held}")
+    if not state.ready:
+        found = f"is at revision {state.current}" if state.current else "does not exist or is empty"
+        print_error(f"the database {found}; this release needs {state.head}", field="database_url", remedy="run 'pointsman db upgrade'")
+        raise typer.Exit(FAILED)
+
+
+def _url(given: str | None) -> str:
+    from router import config
+    from router.errors import ConfigurationInvalid
+
+    settings = config.load(**({} if given is None else {"database_url": given}))
+    if settings.in_memory:
+        raise ConfigurationInvalid("a store in memory has no schema", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    return settings.database_url
+
+
+def _rows(url: str) -> dict[str, int]:
+    from router.storage.sql import SqlStore
+
+    store = SqlStore(url)
+    try:
+        return store.counts()
+    finally:
+        store.close()

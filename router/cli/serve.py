@@ -1,0 +1,44 @@
+"""``pointsman serve``: the HTTP service."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="sqlite:///FILE or memory:// (nothing survives).")]
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Loopback address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    database_url: DatabaseUrl = None,
+    durability: Annotated[str | None, typer.Option(help="full (survives power loss) or normal (survives a killed process).")] = None,
+    migrate: Annotated[bool | None, typer.Option("--migrate/--no-migrate", help="Bring the database up to date first.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Default policy, e.g. thompson.")] = None,
+    catalog_file: Annotated[Path | None, typer.Option(help="TOML or JSON with models to add or change.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
+) -> None:
+    """Serve the HTTP API until told to stop (Ctrl-C or SIGTERM).
+
+    Options win over POINTSMAN_* variables, .env and the TOML file; 'pointsman config check' shows what holds.
+    """
+    given = {
+        "host": host, "port": port, "database_url": database_url, "durability": durability, "migrate": migrate,
+        "policy": policy, "catalog_file": catalog_file, "log_level": log_level, "log_format": log_format,
+    }  # fmt: skip
+    _run({name: value for name, value in given.items() if value is not None})
+
+
+def _run(overrides: dict[str, Any]) -> None:
+    from router import bootstrap, config
+
+    settings = config.load(**overrides)
+    kept = "nothing is kept: the store is in memory" if settings.in_memory else f"durability {settings.durability}"
+
+    def announce(address: str, _stop: Callable[[], None]) -> None:
+        print(f"pointsman listens on {address}  (API reference: {address}/docs; {kept})", flush=True)
+        print("No API keys are configured: only this machine can reach it. Stop with Ctrl-C.", flush=True)
+
+    bootstrap.run(settings, on_listening=announce)

@@ -1,0 +1,93 @@
+"""``pointsman config``: what is set, where it comes from, and what is wrong with it."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.cli.output import FAILED, print_error, print_json, print_line, print_table, print_warning, without_login
+
+if TYPE_CHECKING:
+    from router.config import Settings
+    from router.errors import RouterError
+
+app = typer.Typer(help="Show and check the settings.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``check`` a command of its own while it is the only one."""
+
+
+@app.command()
+def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print the effective settings without secrets, where each comes from, and every problem with its remedy. Exits with 2 on problems."""
+    from router import config
+
+    settings, found_invalid = config.examine()
+    problems: list[RouterError] = list(found_invalid)
+    shown: dict[str, dict[str, Any]] = {}
+    if settings is not None:
+        found = config.sources(settings, {}, os.environ)
+        shown = {name: {"value": _shown(name, getattr(settings, name)), "source": found[name]} for name in type(settings).model_fields}
+        problems += _deeper(settings)
+    strangers = {name: config.suggestion(name) for name in config.unknown_variables(os.environ)}
+    if as_json:
+        told = [{"message": exc.message, "field": exc.field, "remedy": exc.remedy} for exc in problems]
+        unknown = [{"variable": name, "remedy": remedy} for name, remedy in strangers.items()]
+        print_json({"ok": not problems, "settings": shown, "problems": told, "unknown_variables": unknown})
+    else:
+        if shown:
+            print_table("settings", ("setting", "value", "from"), [(n, _text(s["value"]), s["source"]) for n, s in shown.items()], left=3)
+            print_line("Secrets are not shown. Variables win over .env, and .env over the file that POINTSMAN_CONFIG names.")
+        for name, remedy in strangers.items():
+            print_warning(f"{name} sets nothing: {remedy}")
+        for exc in problems:
+            print_error(exc.message, field=exc.field, remedy=exc.remedy)
+        if shown and not problems:
+            print_line("no problem found")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "salt":
+        return None if value is None else "set, not shown"
+    if name == "database_url":
+        return without_login(value)
+    return str(value) if name == "catalog_file" and value is not None else value
+
+
+def _text(value: Any) -> str:
+    return "–" if value is None or value == {} else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _deeper(settings: "Settings") -> "list[RouterError]":
+    """Problems that only show when the settings are used: the database, the catalogue, the policy."""
+    from learning.errors import LearningError
+    from learning.policies import make
+    from router.bootstrap import base_catalog
+    from router.errors import ConfigurationInvalid, RouterError
+    from router.storage import schema
+
+    found: list[RouterError] = []
+    try:
+        catalog = base_catalog(settings)
+        if settings.fallback_model is not None and settings.fallback_model not in catalog:
+            remedy = "name a model of 'pointsman models list', or add it there"
+            found.append(ConfigurationInvalid("no model of the catalogue has this id", field="fallback_model", remedy=remedy))
+    except RouterError as exc:
+        found.append(exc)
+    try:
+        make(settings.policy, **settings.policy_parameters)
+    except LearningError as exc:
+        found.append(ConfigurationInvalid(str(exc), field="policy", remedy="correct policy or policy_parameters"))
+    try:
+        if not settings.in_memory:
+            state = schema.check(settings.database_url)
+            if state.current is not None and not state.ready and not settings.migrate:
+                remedy = "run 'pointsman db upgrade', or set POINTSMAN_MIGRATE=true"
+                found.append(ConfigurationInvalid(f"the database is at revision {state.current}", field="migrate", remedy=remedy))
+    except RouterError as exc:
+        found.append(exc)
+    return found
