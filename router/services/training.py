@@ -110,7 +110,7 @@ class TrainingService:
             await self._catch_up()
             await self._snapshot()
         except StorageUnavailable as exc:
-            log.warning("closed_without_snapshot", reason=exc.message)
+            log.warning("training.closed_without_snapshot", reason=exc.message)
 
     async def settle(self) -> None:
         """Return when everything committed so far is folded and published."""
@@ -133,10 +133,10 @@ class TrainingService:
         try:
             learner = state.load(snapshot.state, self._facts)
         except IncompatibleState as exc:
-            log.warning("snapshot_ignored", reason=str(exc))
+            log.warning("training.snapshot_ignored", reason=str(exc))
             return
         if learner.statistics.half_life != self._half_life:
-            log.info("snapshot_ignored", reason="it was folded under another half-life; refolding the log")
+            log.info("training.snapshot_ignored", reason="it was folded under another half-life; refolding the log")
             return
         self._learner = learner
         self._snapshot_seq = learner.seq
@@ -151,7 +151,7 @@ class TrainingService:
                 if self._learner.seq - self._snapshot_seq >= self._snapshot_every:
                     await self._snapshot()
             except StorageUnavailable as exc:
-                log.warning("log_unreadable", reason=exc.message)
+                log.warning("training.log_unreadable", reason=exc.message)
                 await asyncio.sleep(_RETRY_S)
                 self._news.set()
 
@@ -181,4 +181,4 @@ class TrainingService:
         snapshot = Snapshot(learner.seq, SCHEMA_VERSION, learner.statistics.digest(), state.save(learner), self._clock())
         self._snapshot_seq = snapshot.seq
         await asyncio.to_thread(self._store.save_snapshot, snapshot)
-        log.info("snapshot_saved", seq=snapshot.seq, digest=snapshot.digest, bytes=len(snapshot.state))
+        log.info("training.snapshot_saved", seq=snapshot.seq, digest=snapshot.digest, bytes=len(snapshot.state))

@@ -138,5 +138,5 @@ async def test_process_stops_in_order_when_it_is_told_to(tmp_path: Path) -> None
             process.kill()
             await process.wait()
     events = [json.loads(line)["event"] for line in logged.decode().splitlines()]
-    assert events == ["settings.unknown_variable", "service.started", "service.closed"]
+    assert events == ["settings.unknown_variable", "service.started", "training.snapshot_saved", "service.closed"]
     assert not re.search(rb"xq7markerq7x|Traceback", logged)
