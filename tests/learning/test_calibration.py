@@ -30,7 +30,9 @@ def inside(learner: Learner, world: World) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def logged_uniformly(seed: int, n: int, concentration: float | None, targets: tuple[Target, ...] = (Target.QUALITY,)) -> tuple[Learner, World]:
+def logged_uniformly(
+    seed: int, n: int, concentration: float | None, targets: tuple[Target, ...] = (Target.QUALITY,)
+) -> tuple[Learner, World]:
     world = World.draw(np.random.default_rng(seed), 10, 5, task_sd=0.15, cell_sd=0.08, concentration=concentration)
     rng, learner = np.random.default_rng(1_000 + seed), Learner(1e9)
     learner.register(world.facts())

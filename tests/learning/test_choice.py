@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_utility_is_what_the_preference_says(learner: Learner, quality: float, c
     posterior, offers = learner.posterior(), offered(learner)
     e = estimate(posterior, offers, "type-1", X, 1000)
     about = beliefs(offers, e, Preference(quality, cost, latency))
-    np.testing.assert_allclose(about.mean, quality * e.quality * (1 - e.failure) - cost * e.cost - latency * e.latency, rtol=1e-9, atol=1e-9)
+    expected = quality * e.quality * (1 - e.failure) - cost * e.cost - latency * e.latency
+    np.testing.assert_allclose(about.mean, expected, rtol=1e-9, atol=1e-9)
     variance = (quality * (1 - e.failure)) ** 2 * e.quality_var + cost**2 * e.cost_var + latency**2 * e.latency_var
     np.testing.assert_allclose(about.sd, np.sqrt(np.maximum(variance, 1e-12)), rtol=1e-9)
     assert tuple(about.models) == WORLD.models
@@ -58,7 +60,7 @@ def test_a_heavier_cost_weight_never_makes_the_favourite_dearer(learner: Learner
     offers = offered(learner)
     cost = estimate(learner.posterior(), offers, task_type, X, 1000).cost
     chosen = [cost[favourite(learner, offers, Preference(1.0, w, 0.0), task_type)[0]] for w in weights]
-    assert all(b <= a * (1 + 1e-12) for a, b in zip(chosen, chosen[1:], strict=False))
+    assert all(b <= a * (1 + 1e-12) for a, b in pairwise(chosen))
 
 
 @PROPERTY

@@ -43,7 +43,8 @@ def test_a_typical_task_is_neutral() -> None:
 
 
 @pytest.mark.parametrize(
-    ("context_tokens", "bucket"), [(1_999, None), (2_000, "medium"), (31_999, "medium"), (32_000, "long"), (127_999, "long"), (128_000, "very_long")]
+    ("context_tokens", "bucket"),
+    [(1_999, None), (2_000, "medium"), (31_999, "medium"), (32_000, "long"), (127_999, "long"), (128_000, "very_long")],
 )
 def test_context_falls_into_its_tier(context_tokens: int, bucket: str | None) -> None:
     x = encode(context_tokens)
@@ -62,7 +63,7 @@ def test_context_falls_into_its_tier(context_tokens: int, bucket: str | None) ->
     ],
 )
 def test_what_is_out_of_range_is_refused_by_name(bad) -> None:
-    with pytest.raises(InvalidContext, match="context_tokens|expected_output_tokens|type_confidence"):
+    with pytest.raises(InvalidContext, match=r"context_tokens|expected_output_tokens|type_confidence"):
         encode(**bad)
 
 

@@ -62,29 +62,30 @@ def draw_rows(seed: int, n: int = 60, n_models: int = 4, n_tasks: int = 3) -> Ro
 
 
 def joint_design(rows: Rows) -> np.ndarray:
-    """(n, d + 1 + T + K d + K T) columns of zeta, beta, b, the u_m and the c_mt, straight from the equation."""
-    K, T, n = rows.n_models, rows.n_tasks, len(rows.y)
-    design = np.zeros((n, D + 1 + T + K * D + K * T))
+    """(n, all coefficients) columns of zeta, beta, b, the u_m and the c_mt, straight from the equation."""
+    n_models, n_tasks, n = rows.n_models, rows.n_tasks, len(rows.y)
+    design = np.zeros((n, D + 1 + n_tasks + n_models * D + n_models * n_tasks))
     design[:, :D] = rows.x
     design[:, D] = rows.covariate[rows.model]
     for i, (m, t) in enumerate(zip(rows.model, rows.task, strict=True)):
         design[i, D + 1 + t] = 1.0
-        design[i, D + 1 + T + m * D : D + 1 + T + (m + 1) * D] = rows.x[i]
-        design[i, D + 1 + T + K * D + m * T + t] = 1.0
+        design[i, D + 1 + n_tasks + m * D : D + 1 + n_tasks + (m + 1) * D] = rows.x[i]
+        design[i, D + 1 + n_tasks + n_models * D + m * n_tasks + t] = 1.0
     return design
 
 
 def joint_prior(rows: Rows, prior: Prior, common: Common) -> tuple[np.ndarray, np.ndarray]:
     """Prior mean and variance of all those columns."""
-    K, T = rows.n_models, rows.n_tasks
-    mean = np.zeros(D + 1 + T + K * D + K * T)
+    n_models, n_tasks = rows.n_models, rows.n_tasks
+    mean = np.zeros(D + 1 + n_tasks + n_models * D + n_models * n_tasks)
     mean[0], mean[EXPECTED_OUTPUT], mean[D] = prior.mean, prior.expected_output_slope, prior.covariate_mean
     zeta = np.full(D, prior.common_slope_sd**2)
     zeta[0] = prior.mean_sd**2
     own = np.full(D, prior.slope_sd**2)
     own[0] = common.model_var
-    parts = [zeta, [prior.covariate_sd**2], np.full(T, common.task_var), np.tile(own, K), np.full(K * T, common.cell_var)]
-    return mean, np.concatenate(parts)
+    tasks, models = np.full(n_tasks, common.task_var), np.tile(own, n_models)
+    cells = np.full(n_models * n_tasks, common.cell_var)
+    return mean, np.concatenate([zeta, [prior.covariate_sd**2], tasks, models, cells])
 
 
 def settle(rows: Rows, prior: Prior, rounds: int) -> list[Common]:
@@ -116,13 +117,13 @@ def test_one_round_of_expectation_maximisation_is_exact(dense: Dense, seed: int)
     mean, covariance = dense(
         joint_design(rows), rows.y, before.pooled_noise / rows.weight, *joint_prior(rows, PRIOR, before)
     )
-    K, T = rows.n_models, rows.n_tasks
+    n_models, n_tasks = rows.n_models, rows.n_tasks
     second = mean**2 + np.diag(covariance)
-    u = second[[D + 1 + T + m * D for m in range(K)]]
-    b, c = second[D + 1 : D + 1 + T], second[D + 1 + T + K * D :]
-    assert after.model_var == pytest.approx((20 * PRIOR.model_sd**2 + u.sum()) / (20 + K), rel=1e-6)
-    assert after.task_var == pytest.approx((5 * PRIOR.task_sd**2 + b.sum()) / (5 + T), rel=1e-6)
-    seen = [m * T + t for m, t in set(zip(rows.model.tolist(), rows.task.tolist(), strict=True))]
+    u = second[[D + 1 + n_tasks + m * D for m in range(n_models)]]
+    b, c = second[D + 1 : D + 1 + n_tasks], second[D + 1 + n_tasks + n_models * D :]
+    assert after.model_var == pytest.approx((20 * PRIOR.model_sd**2 + u.sum()) / (20 + n_models), rel=1e-6)
+    assert after.task_var == pytest.approx((5 * PRIOR.task_sd**2 + b.sum()) / (5 + n_tasks), rel=1e-6)
+    seen = [m * n_tasks + t for m, t in set(zip(rows.model.tolist(), rows.task.tolist(), strict=True))]
     assert after.cell_var == pytest.approx((20 * PRIOR.cell_sd**2 + c[seen].sum()) / (20 + len(seen)), rel=0.05)
 
 
@@ -130,14 +131,15 @@ def test_one_round_of_expectation_maximisation_is_exact(dense: Dense, seed: int)
 @given(seed=st.integers(0, 10**6), n=st.integers(0, 40))
 def test_a_model_given_the_common_part_equals_a_dense_solve(dense: Dense, seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
-    noise, cell_var, T = rng.uniform(0.02, 0.3, size=3), 0.006, 3
-    task, x = rng.integers(T, size=n), np.column_stack([np.ones(n), rng.normal(size=(n, D - 1))])
+    noise, cell_var, n_tasks = rng.uniform(0.02, 0.3, size=3), 0.006, 3
+    task, x = rng.integers(n_tasks, size=n), np.column_stack([np.ones(n), rng.normal(size=(n, D - 1))])
     y, centre, variance = rng.normal(size=n), rng.normal(size=D), rng.uniform(0.001, 0.1, size=D)
-    design = np.hstack([x, np.eye(T)[task]])
-    mean, covariance = dense(design, y, noise[task], np.concatenate([centre, np.zeros(T)]), np.concatenate([variance, np.full(T, cell_var)]))
+    design = np.hstack([x, np.eye(n_tasks)[task]])
+    prior_mean, prior_variance = np.append(centre, np.zeros(n_tasks)), np.append(variance, np.full(n_tasks, cell_var))
+    mean, covariance = dense(design, y, noise[task], prior_mean, prior_variance)
 
-    gram = np.array([x[task == t].T @ x[task == t] for t in range(T)])
-    moment = np.array([x[task == t].T @ y[task == t] for t in range(T)])
+    gram = np.array([x[task == t].T @ x[task == t] for t in range(n_tasks)])
+    moment = np.array([x[task == t].T @ y[task == t] for t in range(n_tasks)])
     information, pooled, shrink = pool_cells(gram, moment, noise, cell_var)
     own_mean, own_covariance = arm_posteriors(information.sum(axis=0)[None], pooled.sum(axis=0)[None], centre[None], 1.0 / variance)
     np.testing.assert_allclose(own_mean[0], mean[:D], atol=1e-9)
@@ -193,10 +195,10 @@ def test_another_unit_scales_means_and_deviations(seed: int, scale: float) -> No
 def test_models_that_do_not_differ_are_pooled() -> None:
     """Twelve identical models: the spread between models shrinks, and a new model is expected where they are."""
     rng = np.random.default_rng(5)
-    n, K = 3_000, 12
+    n, n_models = 3_000, 12
     x = np.zeros((n, D))
     x[:, 0] = 1.0
-    rows = Rows(rng.integers(K, size=n), rng.integers(3, size=n), x, 0.4 + 0.2 * rng.normal(size=n), np.ones(n), np.zeros(K))
+    rows = Rows(rng.integers(n_models, size=n), rng.integers(3, size=n), x, 0.4 + 0.2 * rng.normal(size=n), np.ones(n), np.zeros(n_models))
     common = settle(rows, PRIOR, 10)[-1]
     assert common.zeta[0] + common.task.mean() == pytest.approx(0.4, abs=0.02)
     assert common.model_var < 0.7 * PRIOR.model_sd**2
@@ -204,15 +206,15 @@ def test_models_that_do_not_differ_are_pooled() -> None:
 
 
 def test_variances_are_recovered_from_many_models() -> None:
-    """K = 60, T = 8, 25 scores per cell: the fitted variances lie within 30 % (deviations: 15 %) of the truth, priors far off."""
+    """60 models, 8 types, 25 scores per cell: the fitted variances lie within 30 % (deviations: 15 %) of the truth, priors far off."""
     rng = np.random.default_rng(11)
-    K, T, n = 60, 8, 12_000
-    a, c = 0.2 * rng.normal(size=K), 0.04 * rng.normal(size=(K, T))
-    model, task = rng.integers(K, size=n), rng.integers(T, size=n)
+    n_models, n_tasks, n = 60, 8, 12_000
+    a, c = 0.2 * rng.normal(size=n_models), 0.04 * rng.normal(size=(n_models, n_tasks))
+    model, task = rng.integers(n_models, size=n), rng.integers(n_tasks, size=n)
     x = np.zeros((n, D))
     x[:, 0] = 1.0
-    rows = Rows(model, task, x, 0.6 + a[model] + c[model, task] + 0.08 * rng.normal(size=n), np.ones(n), np.zeros(K))
+    rows = Rows(model, task, x, 0.6 + a[model] + c[model, task] + 0.08 * rng.normal(size=n), np.ones(n), np.zeros(n_models))
     common = settle(rows, PRIOR, 12)[-1]
-    pseudo = 20 / (20 + K)
+    pseudo = 20 / (20 + n_models)
     model_var = pseudo * PRIOR.model_sd**2 + (1 - pseudo) * np.var(a)
     np.testing.assert_allclose([common.model_var, common.cell_var, common.pooled_noise], [model_var, np.var(c), 0.08**2], rtol=0.3)

@@ -102,22 +102,22 @@ def test_the_posterior_equals_a_dense_solve_of_the_raw_observations(logs, dense,
 
 def regression(own, types, common: Common, posterior: Posterior, model: str, dense_prior):
     """Design, responses, noise, prior mean and prior variance of one model's regression."""
-    T = len(types)
-    ease, noise = np.zeros(T), np.full(T, common.pooled_noise)
+    n_tasks = len(types)
+    ease, noise = np.zeros(n_tasks), np.full(n_tasks, common.pooled_noise)
     ease[: len(common.task)], noise[: len(common.noise)] = common.task, common.noise
     task = np.array([types.index(o.task_type) for o in own], dtype=int)
-    design = np.zeros((len(own), N_FEATURES + T))
+    design = np.zeros((len(own), N_FEATURES + n_tasks))
     for i, o in enumerate(own):
         design[i, :N_FEATURES], design[i, N_FEATURES + task[i]] = o.features, 1.0
     y = np.array([o.value for o in own]) - ease[task]
     spread = noise[task] / np.array([o.weight for o in own])
     # what the facts say enters through the model's centre only; it is read off a model nobody tried
     covariate = {"a/one": np.clip(np.log(0.1) / 1.5, -2, 2), "b/two": np.clip(np.log(9.0) / 1.5, -2, 2), "c/three": 0.0}[model]
-    prior_mean = np.concatenate([common.zeta, np.zeros(T)])
+    prior_mean = np.concatenate([common.zeta, np.zeros(n_tasks)])
     prior_mean[0] += common.beta * covariate
     own_variance = np.full(N_FEATURES, dense_prior.slope_sd**2)
     own_variance[0] = common.model_var
-    return design, y, spread, prior_mean, np.concatenate([own_variance, np.full(T, common.cell_var)])
+    return design, y, spread, prior_mean, np.concatenate([own_variance, np.full(n_tasks, common.cell_var)])
 
 
 def converged(items, half_life: float = 700.0) -> Learner:

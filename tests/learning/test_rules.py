@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from learning.choice import Preference, beliefs, estimate
 from learning.features import encode
-from learning.learner import Learner
+from learning.learner import ArmFacts, Learner
 from learning.policies import make
 from learning.propensities import best_probabilities
 from learning.rules import PolicyReport, Status, preferences, report, within_probability
@@ -173,3 +173,22 @@ def test_within_matches_monte_carlo(law, seed: int) -> None:
     share = (draws[:, k] >= draws.max(axis=1) - 0.01).mean()
     p = within_probability(mean, sd, k, 0.01)
     assert abs(share - p) < 4.5 * np.sqrt(max(p * (1 - p), 1e-6) / 200_000)
+
+
+def test_rules_speak_of_the_tasks_that_were_seen_not_of_a_standard_one() -> None:
+    """Quality falls with length; all tasks have 100 tokens, where it is 0.9: the rule says 0.9, and costs what 100 tokens cost."""
+    rng = np.random.default_rng(4)
+    learner = Learner()
+    for seq in range(400):
+        tokens = 100 if seq % 2 else 5_000
+        model, task_type = WORLD.models[seq // 2 % 2], "short" if seq % 2 else "long"
+        score = float(rng.random() < (0.9 if seq % 2 else 0.4))
+        learner.fold(Observation(Target.QUALITY, model, task_type, encode(tokens), score, seq))
+    learner.register(dict.fromkeys(WORLD.models, ArmFacts()))
+    posterior = learner.posterior()
+    task = preferences(posterior, WORLD.offers(posterior), "short", Preference())
+    best = task.models[0]
+    assert best.quality.mean == pytest.approx(0.9, abs=0.06)
+    offers = WORLD.offers(posterior)
+    of_100 = estimate(posterior, offers, "short", encode(100), 100)
+    assert best.cost_usd == pytest.approx(of_100.cost[offers.models.index(best.model)])

@@ -1,5 +1,6 @@
 """Snapshots: bytes in, the same learner out, and nothing that is damaged."""
 
+import hashlib
 import json
 import struct
 from dataclasses import fields
@@ -121,8 +122,6 @@ def test_a_truncated_snapshot_is_refused(blob: bytes, data) -> None:
 
 
 def test_another_feature_schema_is_refused(blob: bytes) -> None:
-    import hashlib
-
     body = blob[24:]
     (length,) = struct.unpack_from("<I", body)
     header = json.loads(body[4 : 4 + length])
