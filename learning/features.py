@@ -91,6 +91,17 @@ def encode(
     return np.array(values, dtype=np.float32).astype(np.float64)
 
 
+def decoded_context_tokens(features: FloatArray) -> float:
+    """Input tokens behind a feature vector; of a mean of vectors, their geometric mean.
+
+    Examples
+    --------
+    >>> round(decoded_context_tokens(encode(5_000)))
+    5000
+    """
+    return TYPICAL_CONTEXT_TOKENS * math.exp(2.0 * float(features[NAMES.index("log_context_tokens")]))
+
+
 def to_bytes(features: FloatArray) -> bytes:
     """Little-endian float32, as logged; lossless for what ``encode`` returns."""
     return features.astype("<f4").tobytes()

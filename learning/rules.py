@@ -1,7 +1,7 @@
 """From a posterior to what a person can read: per task type, which model is preferred, how sure that is, what would change it.
 
-Rules describe and never act: decisions are drawn from the posterior itself. They speak of a typical task of the type (1,000 input
-tokens, no special needs); the expected cost and latency are those of such a task.
+Rules describe and never act: decisions are drawn from the posterior itself. They speak of the mean task among those scored so far of
+the type (where none was: 1,000 input tokens, no special needs); the expected cost and latency are those of such a task.
 """
 
 import math
@@ -13,7 +13,7 @@ from scipy.special import log_ndtr
 
 from learning.arrays import FloatArray, IntArray
 from learning.choice import Z90, Estimates, Offers, Preference, beliefs, estimate
-from learning.features import TYPICAL_CONTEXT_TOKENS, encode
+from learning.features import TYPICAL_CONTEXT_TOKENS, decoded_context_tokens, encode
 from learning.policies import Beliefs
 from learning.posterior import Posterior
 from learning.propensities import best_probabilities
@@ -118,10 +118,11 @@ def report(
 
 
 def preferences(posterior: Posterior, offers: Offers, task_type: str, preference: Preference) -> TaskPreferences:
-    """What is preferred on one task type, for a typical task and the given weights."""
+    """What is preferred on one task type, for its mean task and the given weights."""
     if not len(offers.models):
         return TaskPreferences(task_type, 0, Status.PRIOR_ONLY, None, None, None, "no model is offered", ())
-    expected = estimate(posterior, offers, task_type, encode(TYPICAL_CONTEXT_TOKENS), TYPICAL_CONTEXT_TOKENS)
+    features = _mean_task(posterior, task_type)
+    expected = estimate(posterior, offers, task_type, features, decoded_context_tokens(features))
     about = beliefs(offers, expected, preference)
     scores, in_force = _scores(posterior, offers, task_type)
     order = np.argsort(-about.mean, kind="stable")
@@ -136,6 +137,17 @@ def preferences(posterior: Posterior, offers: Offers, task_type: str, preference
         flip=_flip(about, expected, preference, first, second),
         models=_listed(about, expected, scores, order),
     )
+
+
+def _mean_task(posterior: Posterior, task_type: str) -> FloatArray:
+    """(d,) mean features of the tasks scored so far, whoever did them; what was forgotten counts less."""
+    task = posterior.task(task_type)
+    cells = posterior.cells[:, task]
+    cells = cells[cells > 0]
+    target = posterior.targets[Target.QUALITY]
+    # pulled = kappa * sum of features, cell_variance = kappa * noise
+    total: FloatArray = (target.pulled[cells] / target.cell_variance[cells, None]).sum(axis=0)
+    return total / total[0] if len(cells) and total[0] * target.noise[task] >= 1.0 else encode(TYPICAL_CONTEXT_TOKENS)
 
 
 def _scores(posterior: Posterior, offers: Offers, task_type: str) -> tuple[FloatArray, FloatArray]:
