@@ -40,24 +40,21 @@ def print_report(report: Mapping[str, Any]) -> None:
 def _rules(report: Mapping[str, Any]) -> None:
     rules: Sequence[Mapping[str, Any]] = report["rules"]
     recorded = report["mode"] == "table"
-    truth = ("its mean in the table", "best mean in the table") if recorded else ("true quality", "truly best for the money")
-    figures = ("learned quality [90 %]", "n", truth[0], "best's quality", "utility lost")
-    columns = ("task type", "preferred model", "status", truth[1], *figures)
+    true, best = ("table's mean", "best in the table") if recorded else ("true", "truly best for the money")
+    columns = ("task type", "preferred model", "learned quality [90 %]", "n", true, "status", best)
     rows = [
         (
             rule["task_type"],
             short(rule["recommended"] or "–"),
-            rule["status"],
-            "the same" if rule["true_best"] == rule["recommended"] else short(rule["true_best"] or "–"),
             _interval(rule["quality"]),
             f"{rule['n']:,}",
             number(rule["true_quality"]),
-            number(rule["true_best_quality"]),
-            number(rule["utility_lost"]),
+            rule["status"],
+            _best(rule),
         )
         for rule in rules
     ]
-    print_table("the rules that emerged, beside the truth", columns, rows, left=4)
+    print_table("the rules that emerged, beside the truth", columns, rows, figures=(2, 3, 4))
     checked = [rule for rule in rules if rule["quality"] is not None and rule["true_quality"] is not None]
     inside = sum(rule["quality"]["low"] <= rule["true_quality"] <= rule["quality"]["high"] for rule in checked)
     same = sum(rule["true_best"] == rule["recommended"] for rule in checked)
@@ -83,16 +80,19 @@ def _changes(changes: Sequence[Mapping[str, Any]]) -> None:
 
 def _comparison(report: Mapping[str, Any]) -> None:
     known = report["comparison"]
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    named: set[str] = set()
     for key, name in _KINDS:
-        if key not in known:
+        means = known.get(key)
+        model = means and means.get("model")
+        if means is None or model in named:
             continue
-        means, model = known[key], known[key].get("model")
+        named |= {model} if model else set()
         per_1000 = "–" if means["cost_usd"] is None else money(1000 * means["cost_usd"])
         name = f"{name}: {short(model)}" if model else name
         rows.append((name, number(means["quality"]), per_1000, _seconds(means), number(means["utility"])))
     print_line()
-    print_table("on the same tasks", ("", "true quality", "$ per 1,000", "latency", "utility"), rows)
+    print_table("on the same tasks", ("", "true quality", "$ per 1,000", "latency", "utility"), rows, figures=range(1, 5))
     routed, single = known["routed"], known.get("best_quality_single")
     if single and routed["cost_usd"] is not None and single["cost_usd"]:
         spent, instead = (means["cost_usd"] * report["decisions"] for means in (routed, single))
@@ -113,6 +113,14 @@ def _next(report: Mapping[str, Any]) -> None:
     print_line(f"  the same database as a service: pointsman serve --database-url sqlite:///{report['database']}")
     table = report["table"] or "TABLE"
     print_line(f"  what other weights and policies would have given on recorded outcomes: pointsman replay {table} --cost-weight 0.3")
+
+
+def _best(rule: Mapping[str, Any]) -> str:
+    """The model that the truth prefers, its quality, and how much more utility it gives."""
+    if rule["true_best"] is None or rule["true_best"] == rule["recommended"]:
+        return "the same"
+    lost = "" if rule["utility_lost"] is None else f", {rule['utility_lost']:+.3f} utility"
+    return f"{short(rule['true_best'])} ({number(rule['true_best_quality'])}{lost})"
 
 
 def _interval(quality: Mapping[str, float] | None) -> str:

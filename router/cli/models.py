@@ -39,7 +39,7 @@ def list_models(
         return
     columns = ("provider", "id", "source", "window", "in $/M", "out $/M", "age")
     rows = [(m.provider, f"{m.id}{' (retired)' * m.retired}", _source(m), f"{m.context_window:,}", *_prices(m), _age(m)) for m in listed]
-    print_table(f"{len(listed)} models, catalogue {catalog.version}", columns, rows, left=3)
+    print_table(f"{len(listed)} models, catalogue {catalog.version}", columns, rows, figures=range(3, 7))
 
 
 @app.command()
@@ -50,7 +50,7 @@ def show(model_id: Annotated[str, typer.Argument(metavar="ID")], database_url: D
         print_json(_facts(model))
         return
     rows = [(name, _text(value)) for name, value in _flat(_facts(model))]
-    print_table(model.id, ("fact", "value"), rows, left=2)
+    print_table(model.id, ("fact", "value"), rows)
 
 
 @app.command()

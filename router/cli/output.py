@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,11 +28,11 @@ def print_line(text: str = "") -> None:
     _console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """A table whose first ``left`` columns are words and whose others are figures."""
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, figures: Collection[int] = ()) -> None:
+    """A table; the columns at ``figures`` are numbers, the others words."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for position, name in enumerate(columns):
-        table.add_column(name, justify="left" if position < left else "right", no_wrap=position >= left, overflow="fold")
+        table.add_column(name, justify="right" if position in figures else "left", no_wrap=position in figures, overflow="fold")
     for row in rows:
         table.add_row(*row)
     _console().print(table, highlight=False, markup=False)

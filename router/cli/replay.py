@@ -95,13 +95,14 @@ def _show(report: dict[str, Any]) -> None:
         kinds.insert(2, (f"baseline: {known['baseline']['model']}", known["baseline"]))
     size = f"{report['decisions']:,} decisions over {report['prompts']:,} prompts and {report['models']} models"
     rows = [(name, number(v["quality"]), _cost(v["cost_usd"]), number(v.get("latency_s"), 2), number(v["utility"])) for name, v in kinds]
-    print_table(f"{report['policy']}, seed {report['seed']}: {size}", ("", "quality", "$ per call", "latency s", "utility"), rows)
+    title = f"{report['policy']}, seed {report['seed']}: {size}"
+    print_table(title, ("", "quality", "$ per call", "latency s", "utility"), rows, figures=range(1, 5))
     print_line()
     shares = list(report["shares"].items())
     called = [(model, share(part), number(known["singles"][model]["quality"])) for model, part in shares[:_SHARES]]
     if len(shares) > _SHARES:
         called.append((f"{len(shares) - _SHARES} others", share(sum(part for _, part in shares[_SHARES:])), ""))
-    print_table("who was called", ("model", "share", "its quality on all"), called)
+    print_table("who was called", ("model", "share", "its quality on all"), called, figures=(1, 2))
     budget = report["budget"]
     if budget["limit_usd"] is not None:
         print_line(f"\nbudget {money(budget['limit_usd'])} per request: {share(budget['spent_ratio'])} of it spent")

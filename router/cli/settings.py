@@ -38,7 +38,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         print_json({"ok": not problems, "settings": shown, "problems": told, "unknown_variables": unknown})
     else:
         if shown:
-            print_table("settings", ("setting", "value", "from"), [(n, _text(s["value"]), s["source"]) for n, s in shown.items()], left=3)
+            print_table("settings", ("setting", "value", "from"), [(n, _text(s["value"]), s["source"]) for n, s in shown.items()])
             print_line("Secrets are not shown. Variables win over .env, and .env over the file that POINTSMAN_CONFIG names.")
         for name, remedy in strangers.items():
             print_warning(f"{name} sets nothing: {remedy}")

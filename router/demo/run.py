@@ -24,15 +24,13 @@ from router.domain.catalog import load_shipped
 from router.domain.models import Price
 from router.domain.tasks import Weights
 
-REQUESTS = 5_000
+REQUESTS = 8_000
 _SCRIPTED_HABITS = Habits(scored=0.6, mistaken=0.02, retracted=0.01)
 _TABLE_HABITS = Habits(scored=1.0)
 _WEIGHTS = Weights(quality=1.0, cost=0.05, latency=0.03)
 """Of the scripted demo: a cent is worth 0.05 of quality, ten seconds 0.03."""
 _TABLE_WEIGHTS = Weights(quality=1.0, cost=0.0, latency=0.0)
 """Quality alone, so that a rule can be checked against the table's means."""
-_HALF_LIFE_DECISIONS = 2_000.0
-"""Shorter than the service's own: the demo is over in a minute."""
 _REDRAW_S, _POLICY_S = 0.25, 2.0
 
 
@@ -101,7 +99,6 @@ def _settings(options: Options, weights: Weights, database: Path, folder: Path) 
         "weight_quality": weights.quality,
         "weight_cost": weights.cost,
         "weight_latency": weights.latency,
-        "half_life_decisions": _HALF_LIFE_DECISIONS if options.table is None else _default("half_life_decisions"),
         "salt": f"pointsman demo {options.seed:016d}",
         "log_level": "warning",
     }
