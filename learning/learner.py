@@ -7,7 +7,7 @@ that folds the same log holds the same posterior.
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -318,7 +318,8 @@ class Learner:
     def advance(self, seq: int) -> None:
         """Say that the log is folded up to ``seq``."""
         self.statistics.seq = seq
-        self._posterior = None
+        if self._posterior is not None:
+            self._posterior = replace(self._posterior, seq=seq)
 
     def common(self, target: Target) -> Common:
         """The fitted common part of one target."""

@@ -83,6 +83,17 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """What one commit added to the log."""
+
+    first: int
+    last: int
+    """Log positions."""
+    evidence: bool
+    """False: decisions only, nothing to learn from."""
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionEvent:
     """A decision in the log."""
 

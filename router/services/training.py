@@ -14,7 +14,7 @@ from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
 from learning.statistics import Call
 from router.domain.catalog import Catalog
-from router.domain.events import LogEvent, Snapshot
+from router.domain.events import Group, LogEvent, Snapshot
 from router.domain.evidence import evidence
 from router.domain.offers import facts_of, offers_of
 from router.errors import StorageUnavailable
@@ -24,6 +24,8 @@ _PAGE = 2_000
 _SLICE = 32
 """Events folded before the event loop gets a turn."""
 _RETRY_S = 0.5
+_GATHER_S = 0.01
+"""How long news is gathered before the log is read: a read costs more than a fold."""
 
 log = structlog.get_logger("training")
 
@@ -84,10 +86,15 @@ class TrainingService:
         self._learner.register(self._facts)
         self._published = self._learner.posterior()
 
-    def notify(self, seq: int) -> None:
-        """Say that the log is committed up to ``seq``."""
-        self._committed = max(self._committed, seq)
-        self._news.set()
+    def notify(self, group: Group) -> None:
+        """Take note of a commit. One that holds decisions only, next in the log, is folded by moving on."""
+        idle = self._learner.seq == self._committed == group.first - 1
+        self._committed = max(self._committed, group.last)
+        if idle and not group.evidence:
+            self._learner.advance(group.last)
+            self._published = self._learner.posterior()
+        else:
+            self._news.set()
 
     async def start(self) -> None:
         """Restore the newest snapshot, fold what came after it, then follow the log.
@@ -115,7 +122,8 @@ class TrainingService:
     async def settle(self) -> None:
         """Return when everything committed so far is folded and published."""
         target = max(self._committed, await asyncio.to_thread(self._store.last_seq))
-        self.notify(target)
+        self._committed = target
+        self._news.set()
         async with self._folded:
             await self._folded.wait_for(lambda: self._learner.seq >= target)
 
@@ -145,6 +153,7 @@ class TrainingService:
     async def _follow(self) -> None:
         while True:
             await self._news.wait()
+            await asyncio.sleep(_GATHER_S)
             self._news.clear()
             try:
                 await self._catch_up()

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from router.domain.events import Committed, Write
+from router.domain.decisions import Decision
+from router.domain.events import Committed, Group, Write
 from router.errors import Overloaded, RouterError, StorageUnavailable
 from router.ports import Store
 
@@ -18,7 +19,7 @@ RETRY_AFTER_S = 1.0
 class GroupCommitWriter:
     """Commits writes in the order they are accepted. Lives on one event loop; owns one thread.
 
-    ``on_commit`` is called on the loop with the highest new seq after each group that added to the log.
+    ``on_commit`` is called on the loop after each group that added to the log.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class GroupCommitWriter:
         max_queue: int = 10_000,
         max_group: int = 512,
         linger_s: float = 0.0,
-        on_commit: Callable[[int], None] | None = None,
+        on_commit: Callable[[Group], None] | None = None,
     ) -> None:
         self.on_commit = on_commit
         self._store = store
@@ -128,17 +129,19 @@ class GroupCommitWriter:
 
     def _answer(self, group: list[Waiting], results: list[Committed | Exception]) -> None:
         self._waiting -= len(group)
-        newest = 0
-        for (_, future), result in zip(group, results, strict=True):
+        first = newest = 0
+        evidence = False
+        for (record, future), result in zip(group, results, strict=True):
             if isinstance(result, Committed):
                 if not result.repeated:
-                    newest = max(newest, result.seq)
+                    first, newest = first or result.seq, result.seq
+                    evidence = evidence or not isinstance(record, Decision)
                 if not future.done():
                     future.set_result(result)
             elif not future.done():
                 future.set_exception(result)
         if newest and self.on_commit is not None:
-            self.on_commit(newest)
+            self.on_commit(Group(first, newest, evidence))
 
 
 def _renewed(exc: RouterError) -> RouterError:

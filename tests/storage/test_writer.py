@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from router.domain.events import Committed, Write
+from router.domain.events import Committed, Group, Write
 from router.errors import DecisionNotFound, Overloaded, RouterError, StorageUnavailable
 from router.ports import Store
 from router.storage.memory import MemoryStore
@@ -46,7 +46,7 @@ class FlakyStore(MemoryStore):
 
 @asynccontextmanager
 async def running(
-    store: Store, *, max_queue: int = 10_000, max_group: int = 512, linger_s: float = 0.0, on_commit: Callable[[int], None] | None = None
+    store: Store, *, max_queue: int = 10_000, max_group: int = 512, linger_s: float = 0.0, on_commit: Callable[[Group], None] | None = None
 ) -> AsyncIterator[GroupCommitWriter]:
     writer = GroupCommitWriter(store, max_queue=max_queue, max_group=max_group, linger_s=linger_s, on_commit=on_commit)
     await writer.start()
@@ -207,11 +207,11 @@ async def test_a_writer_that_was_never_started_refuses_and_closes(make):
     await writer.close()
 
 
-async def test_on_commit_hears_the_newest_seq_once_per_group_that_adds(make):
-    heard: list[tuple[int, str]] = []
+async def test_on_commit_hears_once_of_each_group_that_adds(make):
+    heard: list[tuple[Group, str]] = []
     store = GatedStore()
 
-    async with running(store, on_commit=lambda seq: heard.append((seq, threading.current_thread().name))) as writer:
+    async with running(store, on_commit=lambda group: heard.append((group, threading.current_thread().name))) as writer:
         tasks = [asyncio.create_task(writer.write(make.decision("d0")))]
         await entered(store)
         tasks += [asyncio.create_task(writer.write(make.decision(f"d{i}"))) for i in range(1, 8)]
@@ -219,10 +219,11 @@ async def test_on_commit_hears_the_newest_seq_once_per_group_that_adds(make):
         store.gate.set()
         await asyncio.gather(*tasks)
         await writer.write(make.decision("d1"))
+        await writer.write(make.outcome("d1"))
         with pytest.raises(DecisionNotFound):
             await writer.write(make.outcome("none"))
     here = threading.current_thread().name
-    assert heard == [(1, here), (8, here)]
+    assert heard == [(Group(1, 1, evidence=False), here), (Group(2, 8, evidence=False), here), (Group(9, 9, evidence=True), here)]
 
 
 async def test_many_writers_at_once_get_a_dense_log(sql_store, make):

@@ -1,0 +1,1 @@
+"""Benchmarks: timings and comparisons, never tests."""
