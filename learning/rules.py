@@ -5,6 +5,7 @@ the type (where none was: 1,000 input tokens, no special needs); the expected co
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,7 +99,7 @@ class PolicyReport:
 
 def report(
     posterior: Posterior,
-    offers: Offers,
+    offers: Callable[[str], Offers],
     preference: Preference,
     *,
     digest: str,
@@ -106,14 +107,14 @@ def report(
     policy_version: str,
     task_type: str | None = None,
 ) -> PolicyReport:
-    """Preferences on every task type with evidence, or on ``task_type`` alone (which may be new)."""
+    """Preferences on every task type with evidence, or on ``task_type`` alone (which may be new); ``offers`` per task type."""
     names = sorted(posterior.task_types) if task_type is None else [task_type]
     return PolicyReport(
         seq=posterior.seq,
         digest=digest,
         policy=policy,
         policy_version=policy_version,
-        task_types=tuple(preferences(posterior, offers, name, preference) for name in names),
+        task_types=tuple(preferences(posterior, offers(name), name, preference) for name in names),
     )
 
 

@@ -16,6 +16,11 @@ TASK_TYPES: tuple[str, ...] = (
 """The task types that ship. The vocabulary is open: any other name works from the pooled prior."""
 
 
+def needed_modalities(task_type: str) -> frozenset[Modality]:
+    """What a model must read to do a typical task of a type."""
+    return frozenset({Modality.TEXT, Modality.IMAGE}) if task_type == "multimodal" else frozenset({Modality.TEXT})
+
+
 class Speed(StrEnum):
     """How fast the whole answer must arrive."""
 

@@ -17,6 +17,7 @@ from router.domain.catalog import Catalog
 from router.domain.events import Group, LogEvent, Snapshot
 from router.domain.evidence import evidence
 from router.domain.offers import facts_of, offers_of
+from router.domain.tasks import needed_modalities
 from router.errors import StorageUnavailable
 from router.ports import Store
 
@@ -130,8 +131,10 @@ class TrainingService:
     def report(self, task_type: str | None = None) -> PolicyReport:
         """What is preferred for which task type, and how sure."""
         posterior = self._published
-        models = self._catalog.active
-        offers: Offers = offers_of(models, posterior)
+
+        def offers(task_type: str) -> Offers:
+            return offers_of([m for m in self._catalog.active if needed_modalities(task_type) <= m.modalities], posterior)
+
         name, version = self._policy
         return report(posterior, offers, self._preference, digest=self.digest, policy=name, policy_version=version, task_type=task_type)
 

@@ -31,7 +31,7 @@ def learner() -> Learner:
 
 def told(learner: Learner, preference: Preference, **changes) -> PolicyReport:
     posterior = learner.posterior()
-    return report(posterior, WORLD.offers(posterior), preference, digest="d", policy="thompson", policy_version="v", **changes)
+    return report(posterior, lambda _: WORLD.offers(posterior), preference, digest="d", policy="thompson", policy_version="v", **changes)
 
 
 @PROPERTY
