@@ -69,6 +69,7 @@ class _TargetState:
         """(K,) share of a model's own prior precision in its level: how far it still follows the common part."""
         self.cells_of: list[list[int]] = []
         self.common_variance = np.zeros((0, 1))
+        self.level_variance, self.ease_variance, self.cross_variance = np.zeros(0), np.zeros(1), np.zeros((0, 1))
         self.pulled = np.zeros((1, N_FEATURES))
         self.effect = np.zeros(1)
         self.cell_variance = np.array([self.common.cell_var])
@@ -118,6 +119,7 @@ class _TargetState:
         self.covariance = np.zeros((K, d, d))
         self.shared = np.zeros(K)
         self.common_variance = np.zeros((K, cells.n_tasks + 1))
+        self._spread_common()
         self._set_cells(np.arange(C), cells.task, cells.gram, cells.moment)
         self._set_models(range(K), cells.task)
         self.dirty.clear()
@@ -149,22 +151,26 @@ class _TargetState:
         self.shared[which] = self.covariance[which, 0, 0] * self.precision[0]
         self.common_variance[which] = self._common_variance(which, task)
 
+    def _spread_common(self) -> None:
+        """Variances of the common part as every model and type sees them; they change with a fit or the layout only."""
+        covariance, covariate, d = self.common.covariance, self.covariate, N_FEATURES
+        known = len(covariance) - d - 1
+        self.level_variance = covariance[0, 0] + 2 * covariance[0, d] * covariate + covariance[d, d] * covariate**2
+        self.ease_variance = np.full(self.common_variance.shape[1], self.common.task_var)
+        self.ease_variance[:known] = np.diag(covariance)[d + 1 :]
+        self.cross_variance = np.zeros(self.common_variance.shape)
+        self.cross_variance[:, :known] = covariance[0, d + 1 :] + covariance[d, d + 1 :] * covariate[:, None]
+
     def _common_variance(self, models: Sequence[int], task: IntArray) -> FloatArray:
         """(n, T + 1) variance that the uncertain common part adds, at the intercept; ``task`` (C,) is that of every cell."""
-        n, T, d = len(models), self.common_variance.shape[1] - 1, N_FEATURES
-        covariance, covariate = self.common.covariance, self.covariate[models]
-        known = len(covariance) - d - 1
-        shrink = np.ones((n, T + 1))  # 1 - kappa n: how far a cell follows its model
+        shrink = np.ones((len(models), self.common_variance.shape[1]))  # 1 - kappa n: how far a cell follows its model
         for row, m in enumerate(models):
             own = np.array(self.cells_of[m], dtype=np.int64)
             shrink[row, task[own - 1]] = 1.0 - self.pulled[own, 0]
-        level = covariance[0, 0] + 2 * covariance[0, d] * covariate + covariance[d, d] * covariate**2
-        ease = np.full(T + 1, self.common.task_var)
-        ease[:known] = np.diag(covariance)[d + 1 :]
-        cross = np.zeros((n, T + 1))
-        cross[:, :known] = covariance[0, d + 1 :] + covariance[d, d + 1 :] * covariate[:, None]
         pull = shrink * self.shared[models, None]
-        variance: FloatArray = pull**2 * level[:, None] + shrink**2 * ease + 2 * pull * shrink * cross
+        variance: FloatArray = (
+            pull**2 * self.level_variance[models, None] + shrink**2 * self.ease_variance + 2 * pull * shrink * self.cross_variance[models]
+        )
         return np.maximum(variance, 0.0)
 
     def update(self, statistics: Statistics, cell: int) -> None:
