@@ -150,7 +150,7 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as exc:
         raise ConfigurationInvalid(
-            f"port {settings.port} of {settings.host} cannot be used ({exc.strerror})",
+            f"port {settings.port} of {settings.host} cannot be used ({os.strerror(exc.errno or 0)})",
             field="port",
             remedy="stop what listens there, or choose another with --port or POINTSMAN_PORT",
         ) from exc

@@ -1,0 +1,145 @@
+"""Parsing, help, errors, and the small commands: models, db, config."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from router.cli.app import app
+from router.config import Settings
+from tests.cli.conftest import Command
+from tests.end_to_end.service import environment
+
+COMMANDS = (
+    "serve", "demo", "replay", "models list", "models show", "models add", "models retire", "db upgrade", "db check", "config check",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_command_explains_itself(command: str) -> None:
+    told = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert told.exit_code == 0
+    assert "Usage" in told.output
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, time\nfrom router.cli.app import run\nrun(['--help'])\n"
+        "heavy = {'numpy', 'scipy', 'sqlalchemy', 'fastapi', 'pydantic', 'pyarrow', 'uvicorn', 'structlog'} & set(sys.modules)\n"
+        "print(sorted(heavy), time.process_time(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment(), timeout=60, check=True)
+    loaded, _, seconds = done.stderr.rpartition(" ")
+    assert loaded == "[]"
+    assert float(seconds) < 0.5
+
+
+@pytest.mark.parametrize("line", ["nonsense", "replay", "models", "models show", "serve --port x", "--nonsense", "demo --requests 0"])
+def test_a_slip_of_the_hand_is_one_line_and_status_2(pointsman: Command, line: str) -> None:
+    refused = pointsman(*line.split())
+    assert refused.status == 2
+    assert refused.err.count("\n") == 1
+    assert "--help" in refused.err
+
+
+def test_models_are_listed_with_unknown_prices_as_unknown(pointsman: Command, tmp_path: Path) -> None:
+    shown = pointsman("models", "list", "--json").json
+    assert len(shown["models"]) > 40
+    unpriced = next(model for model in shown["models"] if model["price"] is None)
+    table = pointsman("models", "list").out
+    line = next(line for line in table.splitlines() if unpriced["id"] in line)
+    assert line.split().count("unknown") >= 2
+    assert not list(tmp_path.iterdir()), "a list must not create a database"
+
+
+def test_models_are_added_changed_shown_and_retired_in_the_database(pointsman: Command, tmp_path: Path) -> None:
+    file = tmp_path / "more.toml"
+    new = '[[models]]\nid = "acme/new"\nfamily = "acme"\ncontext_window = 9000\n'
+    file.write_text(new + '[[models]]\nid = "openai/gpt-4o"\nprice = {input = 1, output = 2}\n')
+    added = pointsman("models", "add", file, "--json").json
+    assert [model["id"] for model in added["models"]] == ["acme/new", "openai/gpt-4o"]
+    assert pointsman("models", "add", file).out == "nothing to change\n"
+    told = pointsman("models", "show", "openai/gpt-4o", "--json").json
+    assert (told["price"]["input_usd_per_mtok"], told["version"]) == (1.0, 2)
+    assert told["capabilities"], "what the file does not name stays"
+    assert pointsman("models", "retire", "acme/new", "openai/gpt-4o").status == 0
+    active = {model["id"] for model in pointsman("models", "list", "--json").json["models"]}
+    assert not {"acme/new", "openai/gpt-4o"} & active
+    everything = {model["id"]: model["retired"] for model in pointsman("models", "list", "--all", "--json").json["models"]}
+    assert (everything["acme/new"], everything["openai/gpt-4o"]) == (True, True)
+
+
+def test_a_misspelt_model_retires_none(pointsman: Command) -> None:
+    refused = pointsman("models", "retire", "openai/gpt-4o", "openai/gtp")
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "openai/gpt-4o" in {model["id"] for model in pointsman("models", "list", "--json").json["models"]}
+
+
+def test_the_database_is_checked_and_upgraded(pointsman: Command, tmp_path: Path) -> None:
+    missing = pointsman("db", "check")
+    assert missing.status == 2
+    assert "db upgrade" in missing.err
+    assert not list(tmp_path.iterdir()), "a check must not create a database"
+    made = pointsman("db", "upgrade", "--json").json
+    assert (made["before"], made["after"]) == (None, made["head"])
+    assert pointsman("db", "upgrade").out.endswith("already\n")
+    ready = pointsman("db", "check", "--json")
+    assert (ready.status, ready.json["ready"], ready.json["rows"]) == (0, True, {"decisions": 0, "outcomes": 0, "feedback": 0})
+    (tmp_path / "foreign.db").write_bytes(b"no database" * 100)
+    foreign = pointsman("db", "check", "--database-url", f"sqlite:///{tmp_path}/foreign.db")
+    assert (foreign.status, foreign.err.count("\n")) == (2, 1)
+    assert pointsman("db", "check", "--database-url", "memory://").status == 2
+
+
+def test_config_shows_where_each_setting_comes_from(pointsman: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("POINTSMAN_PORT=8090\n")
+    (tmp_path / "settings.toml").write_text("weight_cost = 0.7\nport = 8091\n")
+    monkeypatch.setenv("POINTSMAN_CONFIG", str(tmp_path / "settings.toml"))
+    monkeypatch.setenv("POINTSMAN_SALT", "a secret of the operator")
+    checked = pointsman("config", "check", "--json")
+    assert (checked.status, checked.json["ok"], checked.json["problems"]) == (0, True, [])
+    settings = checked.json["settings"]
+    assert settings.keys() == Settings.model_fields.keys()
+    assert settings["port"] == {"value": 8090, "source": ".env (POINTSMAN_PORT)"}
+    assert settings["weight_cost"] == {"value": 0.7, "source": str(tmp_path / "settings.toml")}
+    assert settings["host"]["source"] == "default"
+    assert settings["salt"]["source"] == "POINTSMAN_SALT"
+    for shown in (checked.out, pointsman("config", "check").out):
+        assert "secret" not in shown
+
+
+def test_config_names_every_problem_and_suggests_for_misspelt_variables(pointsman: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTSMAN_DURABLITY", "full")
+    assert pointsman("config", "check").status == 0, "a variable that sets nothing is a warning"
+    monkeypatch.setenv("POINTSMAN_POLICY", "oracle")
+    monkeypatch.setenv("POINTSMAN_FALLBACK_MODEL", "acme/none")
+    monkeypatch.setenv("POINTSMAN_HOST", "0.0.0.0")
+    checked = pointsman("config", "check", "--json")
+    assert checked.status == 2
+    assert {problem["field"] for problem in checked.json["problems"]} == {"policy", "fallback_model", "host"}
+    assert all(problem["remedy"] for problem in checked.json["problems"])
+    assert checked.json["unknown_variables"] == [{"variable": "POINTSMAN_DURABLITY", "remedy": "did you mean POINTSMAN_DURABILITY?"}]
+    monkeypatch.setenv("POINTSMAN_PORT", "0")
+    monkeypatch.setenv("POINTSMAN_WEIGHT_COST", "much")
+    told = pointsman("config", "check")
+    assert told.status == 2
+    assert {"[port]", "[weight_cost]"} <= set(told.err.replace(":", " ").split())
+    assert "much" not in told.err
+
+
+def test_an_interrupt_is_status_130(pointsman: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("router.config.examine", interrupted)
+    assert pointsman("config", "check").status == 130
+
+
+def test_json_is_json_and_time_is_short(pointsman: Command) -> None:
+    started = time.process_time()
+    json.loads(pointsman("models", "list", "--json").out)
+    assert time.process_time() - started < 2.0
