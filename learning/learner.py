@@ -65,11 +65,9 @@ class _TargetState:
         self.coefficients = np.zeros((0, N_FEATURES))
         self.covariance = np.zeros((0, N_FEATURES, N_FEATURES))
         self.precision = np.ones(N_FEATURES)
-        self.shared = np.zeros(0)
-        """(K,) share of a model's own prior precision in its level: how far it still follows the common part."""
         self.cells_of: list[list[int]] = []
         self.common_variance = np.zeros((0, 1))
-        self.level_variance, self.ease_variance, self.cross_variance = np.zeros(0), np.zeros(1), np.zeros((0, 1))
+        self.joint = np.zeros((0, 0))
         self.pulled = np.zeros((1, N_FEATURES))
         self.effect = np.zeros(1)
         self.cell_variance = np.array([self.common.cell_var])
@@ -117,9 +115,8 @@ class _TargetState:
         self.precision = 1.0 / model_prior_variance(self.common, self.prior)
         self.coefficients = np.zeros((K, d))
         self.covariance = np.zeros((K, d, d))
-        self.shared = np.zeros(K)
         self.common_variance = np.zeros((K, cells.n_tasks + 1))
-        self._spread_common()
+        self._spread_common(cells.n_tasks + 1)
         self._set_cells(np.arange(C), cells.task, cells.gram, cells.moment)
         self._set_models(range(K), cells.task)
         self.dirty.clear()
@@ -148,29 +145,38 @@ class _TargetState:
         centre = np.tile(self.common.zeta, (len(which), 1))
         centre[:, 0] += self.common.beta * self.covariate[which]
         self.coefficients[which], self.covariance[which] = arm_posteriors(information, moment, centre, self.precision)
-        self.shared[which] = self.covariance[which, 0, 0] * self.precision[0]
-        self.common_variance[which] = self._common_variance(which, task)
+        if self.target is Target.QUALITY:  # the only one whose level is reported with what all models share
+            self.common_variance[which] = self._common_variance(which, task)
 
-    def _spread_common(self) -> None:
-        """Variances of the common part as every model and type sees them; they change with a fit or the layout only."""
-        covariance, covariate, d = self.common.covariance, self.covariate, N_FEATURES
-        known = len(covariance) - d - 1
-        self.level_variance = covariance[0, 0] + 2 * covariance[0, d] * covariate + covariance[d, d] * covariate**2
-        self.ease_variance = np.full(self.common_variance.shape[1], self.common.task_var)
-        self.ease_variance[:known] = np.diag(covariance)[d + 1 :]
-        self.cross_variance = np.zeros(self.common_variance.shape)
-        self.cross_variance[:, :known] = covariance[0, d + 1 :] + covariance[d, d + 1 :] * covariate[:, None]
+    def _spread_common(self, n_columns: int) -> None:
+        """Covariance of (zeta, beta, b) with a column for every type; one seen after the fit, or never, brings its own ease."""
+        known = len(self.common.covariance)
+        self.joint = np.zeros((N_FEATURES + 1 + n_columns,) * 2)
+        np.fill_diagonal(self.joint[known:, known:], self.common.task_var)
+        self.joint[:known, :known] = self.common.covariance
 
     def _common_variance(self, models: Sequence[int], task: IntArray) -> FloatArray:
-        """(n, T + 1) variance that the uncertain common part adds, at the intercept; ``task`` (C,) is that of every cell."""
-        shrink = np.ones((len(models), self.common_variance.shape[1]))  # 1 - kappa n: how far a cell follows its model
+        """(n, T + 1) variance that the uncertain common part adds, at the intercept; ``task`` (C,) is that of every cell.
+
+        With psi = e_0 - kappa * feature sums, a prediction follows (zeta, beta, b) by the vector L psi + psi_0 e_b, L (nz, d) per model.
+        """
+        n, columns, d = len(models), len(self.joint) - N_FEATURES - 1, N_FEATURES
+        psi, level = np.zeros((n, columns, d)), np.zeros((n, columns, d))
+        psi[:, :, 0] = 1.0
         for row, m in enumerate(models):
             own = np.array(self.cells_of[m], dtype=np.int64)
-            shrink[row, task[own - 1]] = 1.0 - self.pulled[own, 0]
-        pull = shrink * self.shared[models, None]
-        variance: FloatArray = (
-            pull**2 * self.level_variance[models, None] + shrink**2 * self.ease_variance + 2 * pull * shrink * self.cross_variance[models]
-        )
+            psi[row, task[own - 1]] -= self.pulled[own]
+            level[row, task[own - 1]] = self.cell_information[own, 0]
+        gain = self.covariance[models]
+        follow = np.empty((n, len(self.joint), d))
+        follow[:, :d] = self.precision[:, None] * gain
+        follow[:, d] = self.covariate[models, None] * follow[:, 0]
+        follow[:, d + 1 :] = -(level @ gain)
+        spread = self.joint @ follow
+        both = (psi @ (follow.transpose(0, 2, 1) @ spread) * psi).sum(axis=2)
+        cross = (spread[:, d + 1 :] * psi).sum(axis=2)
+        ease = np.diag(self.joint)[d + 1 :]
+        variance: FloatArray = both + 2 * psi[:, :, 0] * cross + psi[:, :, 0] ** 2 * ease
         return np.maximum(variance, 0.0)
 
     def update(self, statistics: Statistics, cell: int) -> None:

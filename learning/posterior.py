@@ -30,7 +30,9 @@ class TargetPosterior:
     noise: FloatArray
     """(T + 1,) variance of one observation"""
     common_variance: FloatArray
-    """(K, T + 1) what the uncertainty of the common part adds to an interval; it moves all models together, so ranking ignores it."""
+    """(K, T + 1) what the uncertainty of the common part adds to an interval; it moves all models together, so ranking ignores it.
+
+    Kept for quality; 0 for the other targets."""
 
     def predict(self, cells: IntArray, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of the target's expectation for every model.

@@ -148,6 +148,44 @@ def test_retracted_evidence_leaves_no_trace_in_the_posterior(logs, data) -> None
     same(converged(log).posterior(), converged(detour).posterior(), 2e-3)
 
 
+def test_reported_variances_equal_those_of_the_dense_joint_model(dense) -> None:
+    """At neutral features and settled hyper-parameters: own variance plus shared variance is the joint posterior's, to 1 %.
+
+    Columns: level, worth of the covariate, three types, three models, nine cells.
+    """
+    rng = np.random.default_rng(2)
+    log = [score(m, t, float(rng.random()), i) for i in range(25) for m in FACTS for t in ("code", "math") if rng.random() < 0.7]
+    log.append(score("a/one", "rare", 0.4))
+    learner = converged(log, half_life=1e9)
+    common, posterior, prior = learner.common(Target.QUALITY), learner.posterior(), PRIORS[Target.QUALITY]
+    covariate = {"a/one": np.log(0.1) / 1.5, "b/two": np.log(9.0) / 1.5, "c/three": 0.0}
+    names, types = list(posterior.models), list(posterior.task_types)
+
+    def row(model: str, task_type: str | None) -> np.ndarray:
+        m, out = names.index(model), np.zeros(2 + 3 + 3 + 9)
+        out[[0, 1, 5 + m]] = 1.0, covariate[model], 1.0
+        if task_type is not None:
+            t = types.index(task_type)
+            out[[2 + t, 8 + 3 * m + t]] = 1.0
+        return out
+
+    design, y = np.array([row(o.model, o.task_type) for o in log]), np.array([o.value for o in log])
+    noise = common.noise[[types.index(o.task_type) for o in log]]
+    variances = [[prior.mean_sd**2, prior.covariate_sd**2], [common.task_var] * 3, [common.model_var] * 3, [common.cell_var] * 9]
+    prior_mean = np.zeros(17)
+    prior_mean[:2] = prior.mean, prior.covariate_mean
+    mean, covariance = dense(design, y, noise, prior_mean, np.concatenate(variances))
+    for task_type in (*types, None):
+        task = posterior.task(task_type or "never seen")
+        got, own = posterior.predict(Target.QUALITY, task, X)
+        reported = posterior.interval_variance(Target.QUALITY, task, own)
+        for k, model in enumerate(names):
+            query = row(model, task_type)
+            new = 0.0 if task_type else common.task_var + common.cell_var  # an unseen type brings its own ease and effect
+            assert got[k] == pytest.approx(query @ mean, abs=2e-3)
+            assert reported[k] == pytest.approx(query @ covariance @ query + new, rel=0.01), (model, task_type)
+
+
 def test_evidence_never_widens_a_posterior_between_refits() -> None:
     learner = fresh(half_life=1e9)
     rng = np.random.default_rng(0)
