@@ -14,27 +14,27 @@ ARGS ?=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.run ## watch it learn: the service over HTTP, scripted providers, about a minute, no keys
+demo: $(VENV)/run.stamp ## watch it learn: the service over HTTP, scripted providers, about a minute, no keys
 	@echo "demo: routes a minute's worth of tasks over HTTP on this machine; nothing leaves it"
 	@$(PY) -m router.cli demo $(ARGS)
 
-serve: $(VENV)/.run ## serve the HTTP API on loopback (POINTSMAN_* variables and ARGS configure it)
+serve: $(VENV)/run.stamp ## serve the HTTP API on loopback (POINTSMAN_* variables and ARGS configure it)
 	@echo "serve: the HTTP API, on loopback"
 	@$(PY) -m router.cli serve $(ARGS)
 
-test: $(VENV)/.dev ## run the tests
+test: $(VENV)/dev.stamp ## run the tests
 	@echo "test: the whole suite; it opens no outside socket"
 	@$(PY) -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## everything that the continuous integration runs: lint, types, layers, tests
+check: ## everything that the continuous integration runs: lint, types, layers, tests
 	@echo "check: lint, types, layers and tests, as in continuous integration"
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/run
+	@.ci/run
 
 bench: bench-route ## run every benchmark
 
-bench-route: $(VENV)/.dev ## requests per second of /v1/route beside a bare FastAPI route
+bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
-	@$(PY) tests/bench/route.py $(ARGS)
+	@$(PY) -m benchmarks.route $(ARGS)
 
 clean: ## remove the virtual environment
 	@echo "clean: removes $(VENV)"
@@ -45,12 +45,12 @@ $(PY):
 	@echo "set-up: a virtual environment in $(VENV) with $$("$(PYTHON)" --version)"
 	@"$(PYTHON)" -m venv $(VENV) || { echo "the venv module does not work: on Debian and Ubuntu install python3-venv"; rm -rf $(VENV); exit 1; }
 
-$(VENV)/.run: pyproject.toml | $(PY)
+$(VENV)/run.stamp: pyproject.toml | $(PY)
 	@echo "set-up: pointsman and what it needs"
 	@$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(PY)
+$(VENV)/dev.stamp: pyproject.toml | $(PY)
 	@echo "set-up: pointsman, what it needs, and what its tests need"
 	@$(PIP) install --editable ".[dev]"
-	@touch $(VENV)/.run $@
+	@touch $(VENV)/run.stamp $@

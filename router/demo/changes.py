@@ -43,9 +43,9 @@ def cut_price(driver: Driver, workload: ScriptedWorkload, caller: Caller, *, spa
     return Change("price_cut", model, at, f"the price of {model} was cut from {was} to {now} per million tokens")
 
 
-def _gain(driver: Driver, workload: ScriptedWorkload, model: str) -> float:
-    """Share of the traffic on which the model would be the best after the cut, by the truth."""
-    tally, won = driver.tally, 0
+def _gain(driver: Driver, workload: ScriptedWorkload, model: str) -> tuple[int, float]:
+    """Calls on which the model would be the best after the cut, by the truth; then how little it would fall short of the best."""
+    tally, won, short = driver.tally, 0, 0.0
     for task_type, n in tally.by_type.items():
         worth: dict[str, float] = {}
         for other in workload.models:
@@ -55,5 +55,7 @@ def _gain(driver: Driver, workload: ScriptedWorkload, model: str) -> float:
             means = sums.means()
             cost = (means["cost_usd"] or 0.0) * (CUT if other == model else 1.0)
             worth[other] = tally.worth.of(quality, cost, means["latency_s"])
-        won += n * (model in worth and max(worth, key=lambda name: worth[name]) == model)
-    return won / max(1, sum(tally.by_type.values()))
+        if model in worth:
+            gap = max(worth.values()) - worth[model]
+            won, short = won + n * (gap == 0), short + n * gap
+    return won, -short
