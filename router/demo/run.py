@@ -24,7 +24,7 @@ from router.domain.catalog import load_shipped
 from router.domain.models import Price
 from router.domain.tasks import Weights
 
-REQUESTS = 8_000
+REQUESTS = 6_000
 _SCRIPTED_HABITS = Habits(scored=0.6, mistaken=0.02, retracted=0.01)
 _TABLE_HABITS = Habits(scored=1.0)
 _WEIGHTS = Weights(quality=1.0, cost=0.05, latency=0.03)

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import msgspec
 
-import router
 from router.config import PREFIX
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 
@@ -77,7 +76,7 @@ def serving(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     Raises ``ConfigurationInvalid``, ``StorageUnavailable``.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    source = str(Path(router.__file__).parents[1])
+    source = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (source, environment.get("PYTHONPATH"))))
     with (folder / "service.log").open("ab") as log:
         process = subprocess.Popen(
