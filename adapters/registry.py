@@ -1,21 +1,35 @@
-"""Adapters by name. A module is imported when its adapter is first asked for, so that unused SDKs cost nothing."""
+"""Adapters by provider. A module is imported when its adapter is first asked for, so that unused SDKs cost nothing."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
+from adapters.endpoints import ENDPOINTS, Endpoint
 from adapters.errors import AdapterUnavailable
-from adapters.types import Adapter
+from adapters.types import Adapter, Timeouts
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where an adapter lives and what to do where it cannot be imported."""
+    """Where an adapter lives, what it needs, and what to do where that is missing."""
 
     module: str
     attribute: str
     """A callable that returns the adapter."""
     remedy: str
+    """What to do where it cannot be imported."""
+    needs: tuple[str, ...] = ()
+    """Modules that an extra of the distribution brings."""
+    key_variables: tuple[str, ...] = ()
+    """Where its key is found, the first that is set; none: it asks for no key."""
+    remote: bool = True
+    """It calls out, so it takes a key, a base URL and timeouts."""
+    notice: str | None = None
+    """What an operator should know."""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +39,61 @@ class Listing:
     name: str
     usable: bool
     remedy: str | None = None
+    notice: str | None = None
 
 
+def _endpoint(row: Endpoint) -> Entry:
+    return Entry(
+        "adapters.openai_compatible",
+        "OpenAICompatibleAdapter",
+        "pip install 'pointsman[openai]'",
+        needs=("openai", "aiohttp"),
+        key_variables=row.key_variables,
+        options={"endpoint": row},
+    )
+
+
+_GOOGLE_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 ADAPTERS: Mapping[str, Entry] = {
+    **{name: _endpoint(row) for name, row in ENDPOINTS.items()},
+    "anthropic": Entry(
+        "adapters.anthropic",
+        "AnthropicAdapter",
+        "pip install 'pointsman[anthropic]'",
+        needs=("anthropic", "aiohttp"),
+        key_variables=("ANTHROPIC_API_KEY",),
+    ),
+    "google": Entry(
+        "adapters.gemini", "GeminiAdapter", "pip install 'pointsman[gemini]'", needs=("google.genai",), key_variables=_GOOGLE_KEYS
+    ),
+    "google-legacy": Entry(
+        "adapters.gemini_legacy",
+        "GeminiLegacyAdapter",
+        "pip install 'pointsman[gemini-legacy]', or better 'pointsman[gemini]' and the provider google",
+        needs=("google.generativeai",),
+        key_variables=_GOOGLE_KEYS,
+        notice="google-generativeai is at its end of life upstream; use the provider google",
+    ),
+    "replicate": Entry(
+        "adapters.replicate",
+        "ReplicateAdapter",
+        "pip install 'pointsman[replicate]'",
+        needs=("replicate",),
+        key_variables=("REPLICATE_API_TOKEN",),
+    ),
     "scripted": Entry(
-        "adapters.scripted", "ScriptedAdapter", "reinstall pointsman: the scripted provider ships with it and needs numpy and scipy"
+        "adapters.scripted",
+        "ScriptedAdapter",
+        "reinstall pointsman: the scripted provider ships with it and needs numpy and scipy",
+        remote=False,
     ),
 }
-"""The adapters that ship. A new one is a module and a line here."""
+"""The adapters that ship, by the catalogue's provider names. A new one is a module and an entry here, or a row of ``endpoints``."""
+
+
+def with_endpoints(rows: Iterable[Endpoint], entries: Mapping[str, Entry] = ADAPTERS) -> Mapping[str, Entry]:
+    """The entries with an operator's OpenAI-compatible endpoints added, or put in place of those of the same name."""
+    return {**entries, **{row.name: _endpoint(row) for row in rows}}
 
 
 def factory(name: str, entries: Mapping[str, Entry] = ADAPTERS) -> Callable[..., Adapter]:
@@ -40,27 +101,72 @@ def factory(name: str, entries: Mapping[str, Entry] = ADAPTERS) -> Callable[...,
 
     Raises ``AdapterUnavailable`` with the remedy.
     """
-    entry = entries.get(name)
-    if entry is None:
-        raise AdapterUnavailable("no adapter has that name", remedy=f"use one of {', '.join(sorted(entries))}")
+    entry = _entry(name, entries)
     try:
         module = import_module(entry.module)
     except ImportError as exc:
-        raise AdapterUnavailable(
-            f"adapter {name!r} cannot be imported ({exc.name or entry.module} is missing)", remedy=entry.remedy
-        ) from exc
+        raise _missing(name, entry, exc.name or entry.module) from exc
     build: Callable[..., Adapter] = getattr(module, entry.attribute)
     return build
 
 
-def listing(entries: Mapping[str, Entry] = ADAPTERS) -> tuple[Listing, ...]:
-    """Every adapter in the order of names, with the remedy where it cannot be imported."""
-    return tuple(_listed(name, entries) for name in sorted(entries))
+def build(
+    name: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    base_url: str | None = None,
+    timeouts: Timeouts | None = None,
+    entries: Mapping[str, Entry] = ADAPTERS,
+) -> Adapter:
+    """Build a provider's adapter with the key from the environment.
+
+    Raises ``AdapterUnavailable`` with the remedy.
+    """
+    entry = _entry(name, entries)
+    known = os.environ if environ is None else environ
+    if (problem := _problem(name, entry, known)) is not None:
+        raise problem
+    made = factory(name, entries)
+    return made(_key(entry, known) or "", base_url=base_url, timeouts=timeouts, **entry.options) if entry.remote else made(**entry.options)
 
 
-def _listed(name: str, entries: Mapping[str, Entry]) -> Listing:
+def listing(entries: Mapping[str, Entry] = ADAPTERS, *, environ: Mapping[str, str] | None = None) -> tuple[Listing, ...]:
+    """Every adapter in the order of names, with the remedy where it has no SDK or no key; imports no SDK."""
+    known = os.environ if environ is None else environ
+    return tuple(_listed(name, entries[name], known) for name in sorted(entries))
+
+
+def _listed(name: str, entry: Entry, environ: Mapping[str, str]) -> Listing:
+    problem = _problem(name, entry, environ)
+    return Listing(name, problem is None, None if problem is None else problem.remedy, entry.notice)
+
+
+def _entry(name: str, entries: Mapping[str, Entry]) -> Entry:
+    entry = entries.get(name)
+    if entry is None:
+        raise AdapterUnavailable("no adapter has that name", remedy=f"use one of {', '.join(sorted(entries))}")
+    return entry
+
+
+def _problem(name: str, entry: Entry, environ: Mapping[str, str]) -> AdapterUnavailable | None:
+    missing = next((module for module in (entry.module, *entry.needs) if not _found(module)), None)
+    if missing is not None:
+        return _missing(name, entry, missing)
+    if entry.key_variables and _key(entry, environ) is None:
+        return AdapterUnavailable(f"provider {name!r} has no key", remedy=f"set {' or '.join(entry.key_variables)}")
+    return None
+
+
+def _missing(name: str, entry: Entry, module: str) -> AdapterUnavailable:
+    return AdapterUnavailable(f"adapter {name!r} cannot be imported ({module} is missing)", remedy=entry.remedy)
+
+
+def _found(module: str) -> bool:
     try:
-        factory(name, entries)
-    except AdapterUnavailable as exc:
-        return Listing(name, usable=False, remedy=exc.remedy)
-    return Listing(name, usable=True)
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent package is missing
+        return False
+
+
+def _key(entry: Entry, environ: Mapping[str, str]) -> str | None:
+    return next((environ[name].strip() for name in entry.key_variables if environ.get(name, "").strip()), None)
