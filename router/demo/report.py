@@ -1,13 +1,13 @@
 """From the tally, the learned policy and the truth to one report: every figure in it is computed here."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from router.demo.driver import Driver
-from router.demo.tally import Sums, Tally
-from router.demo.workload import Workload
+from router.demo.tally import Sums, Tally, merged
+from router.demo.workload import TableWorkload, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,25 @@ def comparison(tally: Tally, workload: Workload) -> dict[str, Any]:
     if not tally.total.n:
         return {}
     singles = {model: tally.single(model) for model in workload.models}
-    most = max(sums.n for sums in singles.values())
-    covering = {model: sums for model, sums in singles.items() if sums.n >= 0.999 * most}  # those that can do every task
+    enough = (0.5 if isinstance(workload, TableWorkload) else 0.999) * max(sums.n for sums in singles.values())
+    covering = {model: sums for model, sums in singles.items() if sums.n >= enough}  # tables have gaps; scripted models can or cannot
     shown: dict[str, Any] = {"routed": tally.total.means(), "routed_last_quarter": tally.last().means(), "random": tally.random.means()}
     for name, measure in (("best_quality_single", "quality"), ("best_utility_single", "utility"), ("dearest_single", "cost_usd")):
         best = max(covering, key=lambda model: _mean(covering[model], measure), default=None)
         if best is not None:
             shown[name] = {"model": best, **covering[best].means()}
-    shown["best_per_task_type"] = tally.per_task_in_hindsight().means()
+    shown["best_per_task_type"] = merged(_best_in_hindsight(tally, workload)).means()
     return shown
+
+
+def _best_in_hindsight(tally: Tally, workload: Workload) -> Iterator[Sums]:
+    """By the whole table's means; in the scripted world, which changes half-way, by each half's own outcomes."""
+    for (_, task_type), models in tally.by_half_and_type().items():
+        if isinstance(workload, TableWorkload):
+            best = max(models, key=lambda model: workload.truth(model, task_type) or 0.0)
+        else:
+            best = max(models, key=lambda model: models[model].utility / models[model].n)
+        yield models[best]
 
 
 def _mean(sums: Sums, measure: str) -> float:

@@ -128,23 +128,18 @@ class Tally:
 
     def single(self, model: str) -> Sums:
         """All tasks on one model, as far as it can do them."""
-        return _merged(sums for (_, _, name), sums in self.what_if.items() if name == model)
+        return merged(sums for (_, _, name), sums in self.what_if.items() if name == model)
 
-    def per_task_in_hindsight(self) -> Sums:
-        """The best model of each task type, chosen afterwards and again after the half-way changes."""
-        groups: dict[tuple[int, str], list[Sums]] = {}
-        for (half, task_type, _), sums in self.what_if.items():
-            groups.setdefault((half, task_type), []).append(sums)
-        return _merged(max(_covering(group), key=lambda sums: sums.utility / sums.n) for group in groups.values())
-
-
-def _covering(group: list[Sums]) -> list[Sums]:
-    """Those that did at least half of what the busiest did."""
-    most = max(sums.n for sums in group)
-    return [sums for sums in group if sums.n >= most / 2]
+    def by_half_and_type(self) -> dict[tuple[int, str], dict[str, Sums]]:
+        """What each model would have given, by half and task type."""
+        groups: dict[tuple[int, str], dict[str, Sums]] = {}
+        for (half, task_type, model), sums in self.what_if.items():
+            groups.setdefault((half, task_type), {})[model] = sums
+        return groups
 
 
-def _merged(many: Iterable[Sums]) -> Sums:
+def merged(many: Iterable[Sums]) -> Sums:
+    """One choice of several."""
     whole = Sums()
     for sums in many:
         whole.merge(sums)
