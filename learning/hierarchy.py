@@ -180,14 +180,15 @@ def _solve(cells: Cells, pooled: _Pooled, covariate: FloatArray, prior: Prior, c
     A = S + np.diag(1.0 / model_prior_variance(common, prior))
     spread: FloatArray = np.linalg.inv(A).astype(np.float64, copy=False)
     AX = spread @ X  # (K, d, nz)
-    P -= np.einsum("kdi,kdj->ij", X, AX)
-    rhs -= np.einsum("kdi,kd->i", AX, r)
+    flat, flat_a = X.reshape(K * d, nz), AX.reshape(K * d, nz)
+    P -= flat.T @ flat_a
+    rhs -= flat_a.T @ r.ravel()
     covariance: FloatArray = np.linalg.inv((P + P.T) / 2).astype(np.float64, copy=False)
     z = covariance @ rhs
     deviation = (spread @ r[:, :, None])[:, :, 0] - AX @ z
     coefficients = z[:d] + deviation
     coefficients[:, 0] += z[d] * covariate
-    deviation_var = np.einsum("kii->ki", spread) + np.einsum("kdi,ij,kdj->kd", AX, covariance, AX, optimize=True)
+    deviation_var = np.einsum("kii->ki", spread) + ((flat_a @ covariance) * flat_a).sum(axis=1).reshape(K, d)
     return _Solution(z, covariance, coefficients, deviation, spread, deviation_var)
 
 
@@ -232,20 +233,18 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
 
     theta = solution.coefficients[cells.model]  # (C, d)
     column = cells.gram[:, :, 0]
-    residual = cells.moment[:, 0] - b[cells.task] * cells.weight - np.einsum("cd,cd->c", column, theta)
+    residual = cells.moment[:, 0] - b[cells.task] * cells.weight - (column * theta).sum(axis=1)
     effect = pooled.shrink * residual
     spread = solution.spread[cells.model]
     pulled = pooled.shrink[:, None] * column
-    effect_var = pooled.shrink * noise[cells.task] + np.einsum("cd,cde,ce->c", pulled, spread, pulled, optimize=True)
+    effect_var = pooled.shrink * noise[cells.task] + _quadratic(pulled, spread)
     cell_var = (_VARIANCE_PRIOR_MODELS * prior.cell_sd**2 + (effect**2 + effect_var)[live].sum()) / (_VARIANCE_PRIOR_MODELS + live.sum())
 
     level = theta.copy()
     level[:, 0] += b[cells.task] + effect
-    error = (
-        cells.square - 2.0 * np.einsum("cd,cd->c", level, cells.moment) + np.einsum("cd,cde,ce->c", level, cells.gram, level, optimize=True)
-    )
+    error = cells.square - 2.0 * (level * cells.moment).sum(axis=1) + _quadratic(level, cells.gram)
     centre = column / np.maximum(cells.weight, 1e-12)[:, None] - pulled
-    fit_var = np.einsum("cd,cde,ce->c", centre, spread, centre, optimize=True) + pooled.shrink * noise[cells.task]
+    fit_var = _quadratic(centre, spread) + pooled.shrink * noise[cells.task]
     error = np.maximum(error + cells.weight * fit_var, 0.0)
     by_task = np.bincount(cells.task, error, minlength=T)
     n_by_task = np.bincount(cells.task, cells.weight, minlength=T)
@@ -263,6 +262,12 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
         task_var=float(task_var),
         covariance=solution.covariance,
     )
+
+
+def _quadratic(x: FloatArray, matrix: FloatArray) -> FloatArray:
+    """(C,) x' M x for each of C vectors (C, d) and matrices (C, d, d)."""
+    form: FloatArray = (x * (matrix @ x[:, :, None])[:, :, 0]).sum(axis=1)
+    return form
 
 
 def arm_posteriors(

@@ -185,10 +185,29 @@ class _TargetState:
         self.since_fit += 1
         if self.due():
             self.refit(statistics)
-        elif cell + 1 >= len(self.effect):
-            self.rebuild(statistics)
         else:
+            self.extend(statistics)
             self.dirty.add(cell)
+
+    def extend(self, statistics: Statistics) -> None:
+        """Make room for cells and task types that are new, as if they had no evidence yet."""
+        have, want = len(self.effect) - 1, statistics.n_cells
+        if want > have:
+            new = want - have
+            for name in ("pulled", "effect", "cell_information", "cell_moment"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros((new, *old.shape[1:]))]))
+            self.cell_variance = np.concatenate([self.cell_variance, np.zeros(new)])
+            for c in range(have, want):
+                self.cells_of[statistics.cell_model[c]].append(c + 1)
+            added, d = np.arange(have, want), N_FEATURES
+            self._set_cells(added, statistics.cell_task[added], np.zeros((new, d, d)), np.zeros((new, d)))
+            self.published = None
+        columns = len(statistics.task_types) + 1
+        if columns > self.common_variance.shape[1]:
+            self._spread_common(columns)
+            self.common_variance = np.zeros((len(statistics.models), columns))
+            self._set_models(range(len(statistics.models)), statistics.cell_task)
 
     def refresh(self, statistics: Statistics) -> None:
         """Bring the cells that changed since, and their models, up to date."""
@@ -294,14 +313,16 @@ class Learner:
         """Fold one observation; see ``Statistics.add`` for what is refused."""
         n_cells, anchor = self.statistics.n_cells, self.statistics.anchor
         cell = self.statistics.add(observation)
-        if len(self.statistics.models) != self._arm_count:
-            self._align()
         if self.statistics.anchor != anchor:
+            self._align()
             self._weigh_anew()
+        elif len(self.statistics.models) != self._arm_count:
+            self._align()
+            for state in self._targets:
+                state.rebuild(self.statistics)
         elif self.statistics.n_cells != n_cells:
             for state in self._targets:
-                if state.target is not observation.target:
-                    state.rebuild(self.statistics)
+                state.extend(self.statistics)
         if self.statistics.n_cells != n_cells:
             self._layout = None
         if observation.target is Target.COST:

@@ -16,7 +16,7 @@ class LinUCB:
     With ``floor`` 0 the choice is deterministic and the log cannot evaluate other policies.
     """
 
-    alpha: float = 0.5
+    alpha: float = 1.0
     floor: float = 0.02
     name: str = "linucb"
 

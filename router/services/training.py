@@ -55,6 +55,7 @@ class TrainingService:
         self._facts: Mapping[str, ArmFacts] = {}
         self._published = self._learner.posterior()
         self._committed = 0
+        self._digest = (-1, "")
         self._snapshot_seq = 0
         self._news = asyncio.Event()
         self._folded = asyncio.Condition()
@@ -78,7 +79,10 @@ class TrainingService:
     @property
     def digest(self) -> str:
         """Of the learned state at ``seq``: equal for a replay, a restart and every replica."""
-        return self._learner.statistics.digest()
+        statistics = self._learner.statistics
+        if self._digest[0] != statistics.seq:
+            self._digest = statistics.seq, statistics.digest()
+        return self._digest[1]
 
     def use_catalog(self, catalog: Catalog) -> None:
         """Know the catalogue's models and what is published about them, from now on."""
