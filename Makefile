@@ -4,15 +4,16 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
+PEERS := .venv-peers
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench bench-route clean
+.PHONY: help demo serve test check bench bench-route bench-learning clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/run.stamp ## watch it learn: the service over HTTP, scripted providers, about a minute, no keys
 	@echo "demo: routes a minute's worth of tasks over HTTP on this machine; nothing leaves it"
@@ -30,15 +31,19 @@ check: ## everything that the continuous integration runs: lint, types, layers, 
 	@echo "check: lint, types, layers and tests, as in continuous integration"
 	@.ci/run
 
-bench: bench-route ## run every benchmark
+bench: bench-route bench-learning ## run every benchmark
 
 bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
 	@$(PY) -m benchmarks.route $(ARGS)
 
-clean: ## remove the virtual environment
-	@echo "clean: removes $(VENV)"
-	@rm -rf $(VENV)
+bench-learning: $(PEERS)/peers.stamp ## the learner against its peers on recorded outcomes (ARGS="--quick" for three minutes)
+	@echo "bench-learning: the learner and its peers on the same streams; results and picture in .bench/learning, resumable"
+	@$(PEERS)/bin/python -m benchmarks.learning $(ARGS)
+
+clean: ## remove the virtual environments
+	@echo "clean: removes $(VENV) and $(PEERS)"
+	@rm -rf $(VENV) $(PEERS)
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"; exit 1; }
@@ -54,3 +59,12 @@ $(VENV)/dev.stamp: pyproject.toml | $(PY)
 	@echo "set-up: pointsman, what it needs, and what its tests need"
 	@$(PIP) install --editable ".[dev]"
 	@touch $(VENV)/run.stamp $@
+
+$(PEERS)/peers.stamp: pyproject.toml benchmarks/learning/peers.txt benchmarks/learning/peers-compiled.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"; exit 1; }
+	@echo "set-up: the peers in $(PEERS), apart from the service"
+	@test -x $(PEERS)/bin/python || "$(PYTHON)" -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --editable . -r benchmarks/learning/peers.txt
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/learning/peers-compiled.txt \
+		|| echo "set-up: contextualbandits did not build (it needs a C compiler); the benchmark goes on without it"
+	@touch $@

@@ -1,0 +1,136 @@
+"""Which passes are made. Main effects around a default cell and the pairs that matter, not the full product.
+
+Default cell: stationary, all scores told, no budget. Every table is played in it with every contender and all four preferences. Feedback
+rates are varied on quality only; dollar budgets replace the preference; changes and the real swap are played where the table has enough
+models. Slow libraries play two seeds, and outside quality only and cost 0.3 in their tuned settings only.
+"""
+
+from dataclasses import dataclass, replace
+
+from benchmarks.learning.contenders import CONTENDERS, Entry, absent
+from benchmarks.learning.problems import N_BUDGETS, Problem, has_costs, is_swap, n_models
+
+COST_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
+FEEDBACK_RATES = (0.2, 0.05)
+CHANGES = ("price cut", "regression", "best model arrives", "useless model arrives", "useless model never arrives", "best model leaves")
+FORWARD = ("vw squarecb", "vw squarecb tuned", "vw regcb tuned", "paretobandit", "paretobandit default", "paretobandit warm")
+"""Library settings that play the scenarios too: the fast ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One problem, who plays it and how often."""
+
+    problem: Problem
+    section: str
+    contenders: tuple[str, ...]
+    seeds: int
+    slow_seeds: int
+
+    def passes(self) -> list[tuple[Problem, str, int]]:
+        """Every (problem, contender, seed)."""
+        slow = {c.name for c in CONTENDERS if c.slow}
+        return [(self.problem, c, s) for c in self.contenders for s in range(self.slow_seeds if c in slow else self.seeds)]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is played."""
+
+    seeds: int = 10
+    slow_seeds: int = 2
+    prompts: int = 5_000
+    """Most prompts of a table with few models, drawn anew per seed; the others are played to 5,000."""
+    march: int = 20
+    quick: bool = False
+
+
+FULL = Size()
+QUICK = Size(seeds=3, slow_seeds=0, prompts=1_500, march=5, quick=True)
+
+
+def design(tables: list[str], size: Size) -> list[Cell]:
+    """All cells, the most telling first."""
+    here = [c for c in CONTENDERS if c.name not in {n for names in absent().values() for n in names}]
+    cells = [cell for table in tables for cell in _stationary(table, here, size)]
+    for table in tables:
+        cells += _feedback(table, here, size)
+        cells += _budgets(table, here, size)
+        cells += _changes(table, here, size)
+        cells += _swap(table, here, size)
+    return cells
+
+
+def _base(table: str, size: Size) -> Problem:
+    if is_swap(table) and not size.quick:
+        return Problem(table)
+    return Problem(table, prompts=size.prompts if n_models(table) < 10 else FULL.prompts)
+
+
+def _names(here: list[Entry], keep: "set[str] | None" = None, *, costly: bool = True, tuned_only: bool = False) -> tuple[str, ...]:
+    return tuple(
+        c.name
+        for c in here
+        if (keep is None or c.name in keep or c.package is None)
+        and (costly or not c.priced)
+        and not (tuned_only and c.slow and "tuned" not in c.name and "NIG" not in c.name)
+    )
+
+
+def _stationary(table: str, here: list[Entry], size: Size) -> list[Cell]:
+    weights = COST_WEIGHTS if has_costs(table) else (0.0,)
+    if size.quick:
+        weights = weights[:1] + weights[2:3]
+    base = _base(table, size)
+    return [
+        Cell(
+            replace(base, cost_weight=w),
+            "stationary",
+            _names(here, costly=w > 0, tuned_only=w not in (0.0, 0.3)),
+            size.seeds,
+            size.slow_seeds,
+        )
+        for w in weights
+    ]
+
+
+def _feedback(table: str, here: list[Entry], size: Size) -> list[Cell]:
+    rates = FEEDBACK_RATES[1:] if size.quick else FEEDBACK_RATES
+    base = _base(table, size)
+    names = _names(here, costly=False, tuned_only=True)
+    return [Cell(replace(base, feedback=rate), "feedback", names, size.seeds, size.slow_seeds) for rate in rates]
+
+
+def _budgets(table: str, here: list[Entry], size: Size) -> list[Cell]:
+    if not has_costs(table) or (size.quick and n_models(table) < 10):
+        return []
+    names = tuple(c.name for c in here if c.budgets and c.name not in ("random", "pointsman linucb"))
+    places = (1, 3) if size.quick else range(N_BUDGETS)
+    seeds = size.seeds if n_models(table) >= 10 else max(3, size.seeds // 2)
+    return [Cell(replace(_base(table, size), budget=b), "budget", names, seeds, 0) for b in places]
+
+
+def _changes(table: str, here: list[Entry], size: Size) -> list[Cell]:
+    if n_models(table) < 3:
+        return []
+    cells = []
+    for scenario in CHANGES[2:3] if size.quick else CHANGES:
+        if scenario == "price cut" and not has_costs(table):
+            continue
+        weight = 0.3 if scenario == "price cut" else 0.0
+        names = _names(here, set(FORWARD), costly=weight > 0)
+        if scenario == "useless model never arrives":
+            names = ("pointsman",)
+        cells.append(Cell(replace(_base(table, size), scenario=scenario, cost_weight=weight), "change", names, size.seeds, 0))
+    return cells
+
+
+def _swap(table: str, here: list[Entry], size: Size) -> list[Cell]:
+    if not is_swap(table):
+        return []
+    swap = Problem(table, scenario="file order")
+    march = Problem(table, era="first")
+    return [
+        Cell(swap, "swap", _names(here, set(FORWARD), costly=False), size.seeds, 0),
+        Cell(march, "false alarms", ("pointsman",), size.march, 0),
+    ]
