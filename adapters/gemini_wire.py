@@ -83,7 +83,8 @@ class Reading:
         self._calls = 0
         self._reason: str | None = None
         self._usage: Usage | None = None
-        self._seen = False
+        self.begun = False
+        """A part of the answer has come."""
         self._id: str | None = None
 
     def read(self, chunk: Any) -> Iterator[Delta]:
@@ -98,7 +99,7 @@ class Reading:
         if feedback and getattr(feedback, "block_reason", None):
             raise ContentRefused("the provider's safety rules stopped the request", model=self._model, request_id=self._id)
         for candidate in list(chunk.candidates or ())[:1]:
-            self._seen = True
+            self.begun = True
             if candidate.finish_reason:
                 self._reason = candidate.finish_reason.name
             for part in (candidate.content.parts if candidate.content else None) or ():
@@ -120,7 +121,7 @@ class Reading:
         return self._whole.whole(reason, self._usage, request_id=self._id)
 
     def _nothing(self) -> AdapterError:
-        return cut_off(self._model, self._id) if self._seen else unreadable(self._model, "no candidates", self._id)
+        return cut_off(self._model, self._id) if self.begun else unreadable(self._model, "no candidates", self._id)
 
     def _delta(self, part: Any) -> Delta | None:
         if part.function_call:
@@ -151,10 +152,14 @@ def plain(value: Any) -> Any:
 
 
 def _usage(metadata: Any) -> Usage:
-    thought = getattr(metadata, "thoughts_token_count", None) or 0
+    read, made = metadata.prompt_token_count or 0, metadata.candidates_token_count or 0
+    if hasattr(metadata, "thoughts_token_count"):
+        thought = metadata.thoughts_token_count or 0
+    else:
+        thought = max((metadata.total_token_count or 0) - read - made, 0)  # the old SDK knows them from the total only
     return Usage(
-        input_tokens=(metadata.prompt_token_count or 0) + (getattr(metadata, "tool_use_prompt_token_count", None) or 0),
-        output_tokens=(metadata.candidates_token_count or 0) + thought,
+        input_tokens=read + (getattr(metadata, "tool_use_prompt_token_count", None) or 0),
+        output_tokens=made + thought,
         cached_input_tokens=metadata.cached_content_token_count or 0,
         reasoning_tokens=thought,
     )

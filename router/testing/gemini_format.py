@@ -56,6 +56,12 @@ def frames(answer: Answer) -> list[Frame]:
     ]
 
 
+def array_frames(answer: Answer) -> list[Frame]:
+    """The same as one JSON array, written piece by piece, which Google sends to those who do not ask for events."""
+    made = [Frame(frame.data.removeprefix(b"data: ").strip(), frame.content) for frame in frames(answer)]
+    return [Frame((b"[" if i == 0 else b",\r\n") + frame.data, frame.content) for i, frame in enumerate(made)] + [Frame(b"]")]
+
+
 def error(status: int, code: str | None, message: str) -> Json:
     """An error's body."""
     return {"error": {"code": status, "message": message, "status": code or _NAMES.get(status, "UNKNOWN")}}

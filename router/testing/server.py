@@ -67,8 +67,9 @@ Respond = Callable[[Call, Reply], Awaitable[None]]
 class Connection(asyncio.Protocol):
     """One client's connection: reads calls, one at a time."""
 
-    def __init__(self, respond: Respond) -> None:
+    def __init__(self, respond: Respond, opened: set[asyncio.Transport]) -> None:
         self._respond = respond
+        self._opened = opened
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
@@ -77,6 +78,7 @@ class Connection(asyncio.Protocol):
         """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
         self._transport = transport
+        self._opened.add(transport)
 
     def data_received(self, data: bytes) -> None:
         """Collect bytes until a call is whole."""
@@ -89,6 +91,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Stop answering a client that is gone."""
+        if self._transport is not None:
+            self._opened.discard(self._transport)
         if self._task is not None:
             self._task.cancel()
 

@@ -24,9 +24,10 @@ _REPLICATE = re.compile(r"/v1/models/(?P<model>[^/]+/[^/]+)/predictions")
 _PREDICTION = re.compile(r"/v1/(?P<kind>predictions|streams)/(?P<id>[\w-]+)(?P<cancel>/cancel)?")
 _PATHS = {"openai": "/v1", "cerebras": "/v1", "deepinfra": "/v1/openai"}
 _PAGE = b"<!doctype html><html><body><h1>Welcome to the proxy</h1></body></html>"
-_FORMATS = {"openai": openai_format, "anthropic": anthropic_format, "gemini": gemini_format, "replicate": replicate_format}
+_FORMATS = {"openai": openai_format, "anthropic": anthropic_format, "gemini": gemini_format, "gemini-array": gemini_format, "replicate": replicate_format}
 _WHOLE = {"openai": openai_format.whole, "anthropic": anthropic_format.whole, "gemini": gemini_format.whole}
 _FRAMES = {"openai": openai_format.frames, "anthropic": anthropic_format.frames, "gemini": gemini_format.frames}
+_FRAMES["gemini-array"] = gemini_format.array_frames
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ class Stub:
         self._scripts: dict[str, list[Scenario]] = {}
         self._predictions: dict[str, Prediction] = {}
         self._answers = 0
+        self._opened: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="stub", daemon=True)
         self._listening = threading.Event()
@@ -97,11 +99,13 @@ class Stub:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(self._loop.create_server(lambda: Connection(self._respond), "127.0.0.1", 0, backlog=2048))
+        server = self._loop.run_until_complete(self._loop.create_server(lambda: Connection(self._respond, self._opened), "127.0.0.1", 0, backlog=2048))
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._listening.set()
         self._loop.run_forever()
         server.close()
+        for transport in list(self._opened):
+            transport.abort()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
@@ -127,7 +131,7 @@ class Stub:
             await self._chat("anthropic", anthropic_format.read(body), received, reply)
         elif found := _GEMINI.fullmatch(call.path):
             asked = gemini_format.read(body, found["model"], stream=found["verb"] == "streamGenerateContent")
-            await self._chat("gemini", asked, received, reply)
+            await self._chat("gemini" if not asked.stream or "alt=sse" in call.query else "gemini-array", asked, received, reply)
         elif call.method == "POST" and (found := _REPLICATE.fullmatch(call.path)):
             await self._create(replicate_format.read(body, found["model"]), received, reply)
         elif call.method == "POST" and call.path == "/v1/predictions":
@@ -151,7 +155,7 @@ class Stub:
             else:
                 reply.whole(body, headers=_ids(provider, said))
             return
-        reply.start(_ids(provider, said))
+        reply.start(_ids(provider, said), "application/json; charset=UTF-8" if provider == "gemini-array" else "text/event-stream")
         await self._stream(_FRAMES[provider](said), speaks.error_frame, scenario, received, reply)
 
     async def _create(self, asked: Asked, received: Received, reply: Reply) -> None:
@@ -190,7 +194,7 @@ class Stub:
         reply.json(prediction.shown(time.monotonic()))
 
     def _scenario(self, asked: Asked, received: Received, provider: str) -> Scenario:
-        received.provider, received.model = provider, asked.model
+        received.provider, received.model = provider.removesuffix("-array"), asked.model
         received.messages, received.stream = asked.messages, asked.stream
         script = self._scripts.get(received.headers.get(SCENARIO_HEADER, asked.model))
         if script is None:
