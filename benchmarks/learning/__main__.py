@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _asked(cell: Cell, only: list[str]) -> bool:
-    places = {cell.section, cell.problem.name, cell.problem.setting, cell.problem.scenario}
+    places = {cell.section, cell.problem.name, cell.problem.setting, *({cell.problem.scenario} - {"stationary"})}
     named = [o for o in only if not _is_contender(o)]
     return not named or all(o in places for o in named)
 

@@ -2,17 +2,21 @@
 
 Default cell: stationary, all scores told, no budget. Every table is played in it with every contender and all four preferences. Feedback
 rates are varied on quality only; dollar budgets replace the preference; changes and the real swap are played where the table has enough
-models. Slow libraries play two seeds, and outside quality only and cost 0.3 in their tuned settings only.
+models. Slow libraries play two seeds. Outside quality only and cost 0.3 every library plays in its best known setting only, and the slow
+ones play their defaults on quality only.
 """
 
 from dataclasses import dataclass, replace
 
 from benchmarks.learning.contenders import CONTENDERS, Entry, absent
-from benchmarks.learning.problems import N_BUDGETS, Problem, has_costs, is_swap, n_models
+from benchmarks.learning.problems import N_BUDGETS, Problem, has_costs, is_swap, n_models, table_of
 
 COST_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 FEEDBACK_RATES = (0.2, 0.05)
 CHANGES = ("price cut", "regression", "best model arrives", "useless model arrives", "useless model never arrives", "best model leaves")
+_MANY = 5_000
+_DEFAULTS = {"vw squarecb", "vw regcb", "paretobandit default", "epsilon-greedy", "litellm rule .7/.3"}
+"""Settings with a better known sister."""
 FORWARD = ("vw squarecb", "vw squarecb tuned", "vw regcb tuned", "paretobandit", "paretobandit default", "paretobandit warm")
 """Library settings that play the scenarios too: the fast ones."""
 
@@ -39,8 +43,8 @@ class Size:
 
     seeds: int = 10
     slow_seeds: int = 2
-    prompts: int = 5_000
-    """Most prompts of a table with few models, drawn anew per seed; the others are played to 5,000."""
+    prompts: int = 2_500
+    """Most prompts of a table with few models, drawn anew per seed; the others play 5,000."""
     march: int = 20
     quick: bool = False
 
@@ -62,19 +66,21 @@ def design(tables: list[str], size: Size) -> list[Cell]:
 
 
 def _base(table: str, size: Size) -> Problem:
-    if is_swap(table) and not size.quick:
-        return Problem(table)
-    return Problem(table, prompts=size.prompts if n_models(table) < 10 else FULL.prompts)
+    return Problem(table, prompts=size.prompts if n_models(table) < 10 else _MANY)
 
 
-def _names(here: list[Entry], keep: "set[str] | None" = None, *, costly: bool = True, tuned_only: bool = False) -> tuple[str, ...]:
+def _names(here: list[Entry], *, costly: bool, defaults: bool = True, slow_defaults: bool = True) -> tuple[str, ...]:
     return tuple(
         c.name
         for c in here
-        if (keep is None or c.name in keep or c.package is None)
-        and (costly or not c.priced)
-        and not (tuned_only and c.slow and "tuned" not in c.name and "NIG" not in c.name)
+        if (costly or not c.priced)
+        and (defaults or c.name not in _DEFAULTS)
+        and (slow_defaults or not c.slow or "tuned" in c.name or "NIG" in c.name)
     )
+
+
+def _forward(here: list[Entry], *, costly: bool) -> tuple[str, ...]:
+    return tuple(c.name for c in here if (c.package is None or c.name in FORWARD) and (costly or not c.priced))
 
 
 def _stationary(table: str, here: list[Entry], size: Size) -> list[Cell]:
@@ -86,7 +92,7 @@ def _stationary(table: str, here: list[Entry], size: Size) -> list[Cell]:
         Cell(
             replace(base, cost_weight=w),
             "stationary",
-            _names(here, costly=w > 0, tuned_only=w not in (0.0, 0.3)),
+            _names(here, costly=w > 0, defaults=w in (0.0, 0.3), slow_defaults=w == 0.0),
             size.seeds,
             size.slow_seeds,
         )
@@ -97,7 +103,7 @@ def _stationary(table: str, here: list[Entry], size: Size) -> list[Cell]:
 def _feedback(table: str, here: list[Entry], size: Size) -> list[Cell]:
     rates = FEEDBACK_RATES[1:] if size.quick else FEEDBACK_RATES
     base = _base(table, size)
-    names = _names(here, costly=False, tuned_only=True)
+    names = _names(here, costly=False, defaults=False, slow_defaults=False)
     return [Cell(replace(base, feedback=rate), "feedback", names, size.seeds, size.slow_seeds) for rate in rates]
 
 
@@ -118,10 +124,11 @@ def _changes(table: str, here: list[Entry], size: Size) -> list[Cell]:
         if scenario == "price cut" and not has_costs(table):
             continue
         weight = 0.3 if scenario == "price cut" else 0.0
-        names = _names(here, set(FORWARD), costly=weight > 0)
+        names = _forward(here, costly=weight > 0)
         if scenario == "useless model never arrives":
             names = ("pointsman",)
-        cells.append(Cell(replace(_base(table, size), scenario=scenario, cost_weight=weight), "change", names, size.seeds, 0))
+        seeds = size.seeds if len(table_of(Problem(table), 0).prompt_ids) > 1_000 else max(3, size.seeds // 2)
+        cells.append(Cell(replace(_base(table, size), scenario=scenario, cost_weight=weight), "change", names, seeds, 0))
     return cells
 
 
@@ -131,6 +138,6 @@ def _swap(table: str, here: list[Entry], size: Size) -> list[Cell]:
     swap = Problem(table, scenario="file order")
     march = Problem(table, era="first")
     return [
-        Cell(swap, "swap", _names(here, set(FORWARD), costly=False), size.seeds, 0),
+        Cell(swap, "swap", _forward(here, costly=False), size.seeds, 0),
         Cell(march, "false alarms", ("pointsman",), size.march, 0),
     ]
