@@ -29,9 +29,7 @@ _HEADERS = {"Content-Type": "application/json"}
 class OpenAICompatibleAdapter:
     """One endpoint. ``api_key`` may be empty where the endpoint asks for none."""
 
-    def __init__(
-        self, api_key: str, *, endpoint: Endpoint = OPENAI, base_url: str | None = None, timeouts: Timeouts | None = None
-    ) -> None:
+    def __init__(self, api_key: str, *, endpoint: Endpoint = OPENAI, base_url: str | None = None, timeouts: Timeouts | None = None) -> None:
         self.endpoint = endpoint
         self._timeouts = timeouts or Timeouts()
         self._client = openai.AsyncOpenAI(

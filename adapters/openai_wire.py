@@ -29,6 +29,8 @@ Json = dict[str, Any]
 Unreadable = (ValueError, msgspec.MsgspecError)
 """What reading an answer raises where it is not one."""
 
+_OURS = frozenset({"model", "messages", "stream", "stream_options", "n"})
+"""Fields that only the adapter decides."""
 _REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
@@ -110,7 +112,7 @@ _chunk = msgspec.json.Decoder(Chunk)
 
 def encode(request: CompletionRequest, endpoint: Endpoint, *, stream: bool) -> Json:
     """The body of a call."""
-    body: Json = {key: value for key, value in request.extra.items() if key not in endpoint.not_taken}
+    body: Json = {key: value for key, value in request.extra.items() if key not in endpoint.not_taken and key not in _OURS}
     body |= {"model": request.name, "messages": [_message(message) for message in request.messages]}
     options = {
         endpoint.limit_field: request.max_output_tokens,

@@ -23,8 +23,15 @@ _GEMINI = re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>[^/:]+):(?P<verb>gene
 _REPLICATE = re.compile(r"/v1/models/(?P<model>[^/]+/[^/]+)/predictions")
 _PREDICTION = re.compile(r"/v1/(?P<kind>predictions|streams)/(?P<id>[\w-]+)(?P<cancel>/cancel)?")
 _PATHS = {"openai": "/v1", "cerebras": "/v1", "deepinfra": "/v1/openai"}
+_KEPT = 10_000
 _PAGE = b"<!doctype html><html><body><h1>Welcome to the proxy</h1></body></html>"
-_FORMATS = {"openai": openai_format, "anthropic": anthropic_format, "gemini": gemini_format, "gemini-array": gemini_format, "replicate": replicate_format}
+_FORMATS = {
+    "openai": openai_format,
+    "anthropic": anthropic_format,
+    "gemini": gemini_format,
+    "gemini-array": gemini_format,
+    "replicate": replicate_format,
+}
 _WHOLE = {"openai": openai_format.whole, "anthropic": anthropic_format.whole, "gemini": gemini_format.whole}
 _FRAMES = {"openai": openai_format.frames, "anthropic": anthropic_format.frames, "gemini": gemini_format.frames}
 _FRAMES["gemini-array"] = gemini_format.array_frames
@@ -57,7 +64,7 @@ class Stub:
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
-        """Every call, in order."""
+        """The calls, in order; under load only the latest."""
         self.default = Scenario()
         """For models without a script."""
         self._scripts: dict[str, list[Scenario]] = {}
@@ -99,7 +106,9 @@ class Stub:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(self._loop.create_server(lambda: Connection(self._respond, self._opened), "127.0.0.1", 0, backlog=2048))
+        server = self._loop.run_until_complete(
+            self._loop.create_server(lambda: Connection(self._respond, self._opened), "127.0.0.1", 0, backlog=2048)
+        )
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._listening.set()
         self._loop.run_forever()
@@ -116,6 +125,8 @@ class Stub:
     async def _respond(self, call: Call, reply: Reply) -> None:
         received = Received("", call.method, call.path, dict(call.headers), _json(call.body), at=time.monotonic())
         self.requests.append(received)
+        if len(self.requests) > _KEPT:
+            del self.requests[: _KEPT // 2]
         try:
             await self._dispatch(call, received, reply)
             received.answered_at = time.monotonic()

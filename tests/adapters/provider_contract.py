@@ -44,17 +44,22 @@ from router.testing import Fault, Received, Scenario, Stub
 
 SECRET = "sk-Very-Secret-0123456789"
 PROMPT = "Tell nobody about the harvest"
-PNG = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-WEATHER = Tool(
-    "weather", "The weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-)
+PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+WEATHER = Tool("weather", "The weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
 CALLS = (
     ToolCall("call_a", "weather", '{"city":"Zürich","days":2}'),
     ToolCall("call_b", "weather", '{"city":"Oslo"}'),
 )
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+CONVERSATION = (
+    Message("system", "Be brief."),
+    Message("user", (Text("What is this, and the weather there?"), Image(PNG))),
+    Message("assistant", "Let me look.", CALLS),
+    Message("tool", '{"sky": "clear"}', tool_call_id="call_a"),
+    Message("tool", 'rain \u2028 & "wind"', tool_call_id="call_b"),
+    Message("user", "And tomorrow? 🦊"),
+)
+"""A conversation with a picture and two tools that ran side by side."""
 STATUSES = {
     400: RequestRejected,
     401: AccessDenied,
@@ -82,9 +87,12 @@ STREAM_FAULTS = FAULTS | {Fault.QUIET_END: ProviderDown, Fault.STREAM_ERROR: Pro
 WAYS = pytest.mark.parametrize("way", ["complete", "stream"])
 
 
-async def collect(adapter: Any, request: CompletionRequest) -> list[StreamEvent]:
+async def collect(adapter: Any, request: CompletionRequest, found: list[StreamEvent] | None = None) -> list[StreamEvent]:
+    found = [] if found is None else found
     async with aclosing(adapter.stream(request)) as events:
-        return [event async for event in events]
+        async for event in events:
+            found.append(event)
+    return found
 
 
 async def call(adapter: Any, request: CompletionRequest, way: str) -> Completion:
@@ -289,7 +297,9 @@ class ProviderContract:
         with pytest.raises(ContentRefused):
             await adapter.complete(self.request())
 
-    @pytest.mark.parametrize(("asked", "seconds"), [(None, None), ("7", 7.0), ("0.5", 0.5), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)])
+    @pytest.mark.parametrize(
+        ("asked", "seconds"), [(None, None), ("7", 7.0), ("0.5", 0.5), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]
+    )
     async def test_retry_after_is_heard(self, adapter: Any, stub: Stub, asked: str | None, seconds: float | None) -> None:
         for status in (429, 503):
             stub.script(self.name, Scenario(status=status, retry_after=asked))
@@ -309,11 +319,9 @@ class ProviderContract:
     @pytest.mark.parametrize("fault", STREAM_FAULTS)
     async def test_a_bad_stream_has_its_error(self, adapter: Any, stub: Stub, fault: Fault) -> None:
         stub.script(self.name, Scenario(fault=fault))
-        pieces = []
+        pieces: list[StreamEvent] = []
         with pytest.raises(AdapterError) as broken:
-            async with aclosing(adapter.stream(self.request())) as events:
-                async for event in events:
-                    pieces.append(event)
+            await collect(adapter, self.request(), pieces)
         assert type(broken.value) is STREAM_FAULTS[fault]
         assert len(pieces) in ((2,) if fault in (Fault.CUT, Fault.QUIET_END, Fault.STREAM_ERROR) else (0,))
         keeps_secrets(broken.value)

@@ -1,10 +1,20 @@
 """Replicate, with the real SDK against the stub."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 pytest.importorskip("replicate", reason="needs the extra replicate")
 
-from provider_contract import ProviderContract
+from provider_contract import PNG, PROMPT, SECRET, WAYS, WEATHER, ProviderContract, call, collect, keeps_secrets, until
+
+from adapters.errors import ContentRefused, ContextTooLong, ProviderDown, ProviderTimeout, RequestRejected
+from adapters.replicate import ReplicateAdapter
+from adapters.types import Completion, CompletionRequest, Image, JsonOutput, Message, TextDelta
+from router.testing import Scenario, Stub
+
+VERSION = "a" * 64
 
 
 class TestReplicate(ProviderContract):
@@ -14,3 +24,112 @@ class TestReplicate(ProviderContract):
     model = "replicate/meta/codellama-70b-instruct"
     leaves_within_s = 2.0  # a create is given a moment to say which prediction to cancel
     unsupported = frozenset({"tools", "json", "cached"})
+
+    async def test_the_wire_in(self, adapter: Any, stub: Stub) -> None:
+        request = self.request(
+            Message("system", "Be brief."),
+            Message("user", (Image(PNG),)),
+            Message("assistant", "A dot."),
+            Message("user", "Which colour?"),
+            max_output_tokens=100,
+            temperature=0.5,
+            top_p=0.9,
+            seed=7,
+            stop=("END", "STOP"),
+            extra={"top_k": 5, "user": "u", "n": 1},
+        )
+        await adapter.complete(request)
+        (received,) = stub.requests
+        assert received.body == {
+            "input": {
+                "prompt": "User: \n\nAssistant: A dot.\n\nUser: Which colour?\n\nAssistant:",
+                "system_prompt": "Be brief.",
+                "image": PNG,
+                "max_tokens": 100,
+                "temperature": 0.5,
+                "top_p": 0.9,
+                "seed": 7,
+                "stop_sequences": "END,STOP",
+                "top_k": 5,
+            }
+        }
+        assert received.path == "/v1/models/meta/codellama-70b-instruct/predictions"
+        assert received.headers["authorization"] == f"Bearer {SECRET}"
+        assert received.headers["prefer"] == "wait=1"
+
+    @pytest.mark.parametrize("name", [VERSION, f"meta/llama:{VERSION}"])
+    @WAYS
+    async def test_a_version_is_called_by_its_id(self, adapter: Any, stub: Stub, name: str, way: str) -> None:
+        said = await call(adapter, CompletionRequest(f"replicate/{name}", (Message("user", "a"),)), way)
+        assert said.text
+        assert stub.requests[0].path == "/v1/predictions"
+        assert stub.requests[0].body["version"] == VERSION
+
+    async def test_a_slow_prediction_is_polled(self, adapter: Any, stub: Stub) -> None:
+        stub.script(self.name, Scenario(latency_s=1.3))
+        said = await adapter.complete(self.request())
+        assert said.text == "The quick brown fox jumps over the lazy dog."
+        assert said.latency_s > 1.3
+        assert {received.method for received in stub.requests[1:]} == {"GET"}
+        assert stub.cancelled() == []
+
+    @WAYS
+    async def test_hardware_is_billed_by_the_second_where_its_price_is_known(self, stub: Stub, way: str) -> None:
+        adapter = ReplicateAdapter(SECRET, base_url=stub.base_url("replicate"), usd_per_second={self.name: 0.001})
+        stub.script(self.name, Scenario(latency_s=0.25))
+        said = await call(adapter, self.request(), way)
+        assert said.compute_s == 0.25
+        assert said.cost_usd == pytest.approx(0.00025)
+        other = await call(adapter, CompletionRequest("replicate/meta/other", (Message("user", "a"),)), way)
+        assert other.cost_usd is None
+        await adapter.close()
+
+    @WAYS
+    async def test_a_failed_prediction_has_its_error(self, adapter: Any, stub: Stub, way: str) -> None:
+        for words, kind in (
+            (f"CUDA out of memory while reading {PROMPT}", ProviderDown),
+            ("NSFW content detected", ContentRefused),
+            ("the prompt is too long for this model", ContextTooLong),
+        ):
+            stub.script(self.name, Scenario(text="", prediction_error=words))
+            with pytest.raises(kind) as failed:
+                await call(adapter, self.request(), way)
+            keeps_secrets(failed.value)
+
+    async def test_leaving_cancels_the_prediction(self, adapter: Any, stub: Stub) -> None:
+        stub.script(self.name, Scenario(latency_s=30))
+        before = len(stub.cancelled())
+        with pytest.raises(ProviderTimeout):
+            await adapter.complete(self.request(timeout_s=0.3))  # before the create has answered
+        assert await until(lambda: len(stub.cancelled()) == before + 1, 2.0)
+        task = asyncio.create_task(adapter.complete(self.request()))
+        assert await until(lambda: any(received.method == "GET" for received in stub.requests), 3.0)  # polling
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await until(lambda: len(stub.cancelled()) == before + 2)
+
+    async def test_leaving_a_stream_cancels_the_prediction(self, adapter: Any, stub: Stub) -> None:
+        stub.script(self.name, Scenario(latency_s=30))
+        before = len(stub.cancelled())
+        with pytest.raises(ProviderTimeout):
+            await collect(adapter, self.request(first_token_timeout_s=0.2))
+        assert await until(lambda: len(stub.cancelled()) == before + 1)
+
+    async def test_a_piece_that_looks_like_a_link_stays_text(self, adapter: Any, stub: Stub) -> None:
+        stub.script(self.name, Scenario(text="https://example.org/x data:text/plain,x"))
+        *pieces, whole = await collect(adapter, self.request())
+        assert pieces == [TextDelta("https://example.org/x"), TextDelta(" data:text/plain,x")]
+        assert isinstance(whole, Completion)
+        assert whole.text == "https://example.org/x data:text/plain,x"
+
+    async def test_what_a_prompt_cannot_hold_is_rejected_before_it_is_sent(self, adapter: Any, stub: Stub) -> None:
+        for facts, said in (
+            ({"tools": (WEATHER,)}, "no tools"),
+            ({"json_output": JsonOutput()}, "JSON"),
+            ({"messages": (Message("user", (Image(PNG), Image(PNG))),)}, "one image"),
+        ):
+            messages = facts.pop("messages", ())  # type: ignore[attr-defined]
+            with pytest.raises(RequestRejected, match=said):
+                await adapter.complete(self.request(*messages, **facts))
+        assert stub.requests == []
