@@ -43,7 +43,13 @@ class Store(Protocol):
     def decision(self, decision_id: str) -> DecisionRecord | None: ...
 
     def decisions(
-        self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None, model: str | None = None, episode_id: str | None = None
+        self,
+        *,
+        before_seq: int | None = None,
+        limit: int = 100,
+        task_type: str | None = None,
+        model: str | None = None,
+        episode_id: str | None = None,
     ) -> list[DecisionRecord]:
         """Newest first."""
         ...

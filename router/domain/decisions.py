@@ -28,7 +28,8 @@ class Exclusion:
 
     model: str
     code: str
-    """retired, not_allowed, excluded, provider_not_allowed, modality, capability, context_window, max_cost, price_unknown, max_latency, min_quality"""
+    """retired, not_allowed, excluded, provider_not_allowed, modality, capability, context_window, max_cost, price_unknown, max_latency,
+    min_quality"""
     reason: str
 
 

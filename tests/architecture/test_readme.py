@@ -45,7 +45,7 @@ def test_the_commands_are_the_programs(capsys):
 
 @pytest.mark.parametrize("program", blocks("python"))
 def test_the_programs_run(program, tmp_path):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "/" in done.stdout
