@@ -43,7 +43,7 @@ def main() -> None:
         tables = [SIMULATED]
     size: Size = QUICK if args.quick else FULL
     if args.seeds:
-        size = Size(args.seeds, min(size.slow_seeds, args.seeds), size.prompts, size.march, size.quick)
+        size = Size(args.seeds, size.prompts, size.march, size.quick)
     for library, names in absent().items():
         console.print(f"{library} is not installed: {', '.join(names)} cannot play", style="yellow")
     cells = [c for c in design(tables, size) if _asked(c, args.only)]
@@ -70,6 +70,7 @@ def run(console: Console, cells: list[Cell], size: Size, args: argparse.Namespac
     chosen = {o for o in args.only if _is_contender(o)}
     wanted = [job for cell in cells for job in cell.passes() if not chosen or job[1] in chosen]
     missing = [job for job in dict.fromkeys(wanted) if key_of(*job) not in results]
+    missing.sort(key=lambda job: entry(job[1]).seeds < FULL.seeds)  # the slow ones last
     console.print(f"{len(cells)} cells, {len(wanted)} passes, {len(wanted) - len(missing)} of them known from {results.path}")
     covered = _play_all(
         console, missing, results, args.workers, worlds=0 if chosen and "pointsman" not in chosen else 8 if size.quick else 24

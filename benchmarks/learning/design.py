@@ -2,13 +2,13 @@
 
 Default cell: stationary, all scores told, no budget. Every table is played in it with every contender and all four preferences. Feedback
 rates are varied on quality only; dollar budgets replace the preference; changes and the real swap are played where the table has enough
-models. Slow libraries play two seeds. Outside quality only and cost 0.3 every library plays in its best known setting only, and the slow
-ones play their defaults on quality only.
+models. Slow libraries play two to five seeds. Outside quality only and cost 0.3 every library plays in its best known setting only, and the
+slow ones play their defaults on quality only.
 """
 
 from dataclasses import dataclass, replace
 
-from benchmarks.learning.contenders import CONTENDERS, Entry, absent
+from benchmarks.learning.contenders import CONTENDERS, Entry, absent, entry
 from benchmarks.learning.problems import N_BUDGETS, Problem, has_costs, is_swap, n_models, table_of
 
 COST_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
@@ -29,12 +29,14 @@ class Cell:
     section: str
     contenders: tuple[str, ...]
     seeds: int
-    slow_seeds: int
+
+    def seeds_of(self, contender: str) -> int:
+        """How many of them a contender plays: the first."""
+        return min(self.seeds, entry(contender).seeds)
 
     def passes(self) -> list[tuple[Problem, str, int]]:
         """Every (problem, contender, seed)."""
-        slow = {c.name for c in CONTENDERS if c.slow}
-        return [(self.problem, c, s) for c in self.contenders for s in range(self.slow_seeds if c in slow else self.seeds)]
+        return [(self.problem, c, s) for c in self.contenders for s in range(self.seeds_of(c))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,6 @@ class Size:
     """How much is played."""
 
     seeds: int = 10
-    slow_seeds: int = 2
     prompts: int = 2_500
     """Most prompts of a table with few models, drawn anew per seed; the others play 5,000."""
     march: int = 20
@@ -50,12 +51,13 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(seeds=3, slow_seeds=0, prompts=1_500, march=5, quick=True)
+QUICK = Size(seeds=3, prompts=1_500, march=5, quick=True)
 
 
 def design(tables: list[str], size: Size) -> list[Cell]:
     """All cells, the most telling first."""
-    here = [c for c in CONTENDERS if c.name not in {n for names in absent().values() for n in names}]
+    missing = {n for names in absent().values() for n in names}
+    here = [c for c in CONTENDERS if c.name not in missing and not (size.quick and c.seeds < FULL.seeds)]
     cells = [cell for table in tables for cell in _stationary(table, here, size)]
     for table in tables:
         cells += _feedback(table, here, size)
@@ -75,7 +77,7 @@ def _names(here: list[Entry], *, costly: bool, defaults: bool = True, slow_defau
         for c in here
         if (costly or not c.priced)
         and (defaults or c.name not in _DEFAULTS)
-        and (slow_defaults or not c.slow or "tuned" in c.name or "NIG" in c.name)
+        and (slow_defaults or c.seeds == FULL.seeds or "tuned" in c.name or "NIG" in c.name)
     )
 
 
@@ -94,7 +96,6 @@ def _stationary(table: str, here: list[Entry], size: Size) -> list[Cell]:
             "stationary",
             _names(here, costly=w > 0, defaults=w in (0.0, 0.3), slow_defaults=w == 0.0),
             size.seeds,
-            size.slow_seeds,
         )
         for w in weights
     ]
@@ -104,7 +105,7 @@ def _feedback(table: str, here: list[Entry], size: Size) -> list[Cell]:
     rates = FEEDBACK_RATES[1:] if size.quick else FEEDBACK_RATES
     base = _base(table, size)
     names = _names(here, costly=False, defaults=False, slow_defaults=False)
-    return [Cell(replace(base, feedback=rate), "feedback", names, size.seeds, size.slow_seeds) for rate in rates]
+    return [Cell(replace(base, feedback=rate), "feedback", names, size.seeds) for rate in rates]
 
 
 def _budgets(table: str, here: list[Entry], size: Size) -> list[Cell]:
@@ -113,7 +114,7 @@ def _budgets(table: str, here: list[Entry], size: Size) -> list[Cell]:
     names = tuple(c.name for c in here if c.budgets and c.name not in ("random", "pointsman linucb"))
     places = (1, 3) if size.quick else range(N_BUDGETS)
     seeds = size.seeds if n_models(table) >= 10 else max(3, size.seeds // 2)
-    return [Cell(replace(_base(table, size), budget=b), "budget", names, seeds, 0) for b in places]
+    return [Cell(replace(_base(table, size), budget=b), "budget", names, seeds) for b in places]
 
 
 def _changes(table: str, here: list[Entry], size: Size) -> list[Cell]:
@@ -128,7 +129,7 @@ def _changes(table: str, here: list[Entry], size: Size) -> list[Cell]:
         if scenario == "useless model never arrives":
             names = ("pointsman",)
         seeds = size.seeds if len(table_of(Problem(table), 0).prompt_ids) > 1_000 else max(3, size.seeds // 2)
-        cells.append(Cell(replace(_base(table, size), scenario=scenario, cost_weight=weight), "change", names, seeds, 0))
+        cells.append(Cell(replace(_base(table, size), scenario=scenario, cost_weight=weight), "change", names, seeds))
     return cells
 
 
@@ -138,6 +139,6 @@ def _swap(table: str, here: list[Entry], size: Size) -> list[Cell]:
     swap = Problem(table, scenario="file order")
     march = Problem(table, era="first")
     return [
-        Cell(swap, "swap", _forward(here, costly=False), size.seeds, 0),
-        Cell(march, "false alarms", ("pointsman",), size.march, 0),
+        Cell(swap, "swap", _forward(here, costly=False), size.seeds),
+        Cell(march, "false alarms", ("pointsman",), size.march),
     ]

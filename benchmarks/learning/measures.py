@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq, linprog
 
-from benchmarks.learning.contenders import entry
 from benchmarks.learning.design import Cell
 from benchmarks.learning.problems import stream_of
 from benchmarks.learning.results import Results, key_of
@@ -108,11 +107,10 @@ def shuffled_control(stream: Stream, chosen: IntArray) -> dict[str, float]:
 def read(cell: Cell, results: Results) -> dict[str, Scores]:
     """Everyone's scores in a cell, hindsight and control included; contenders without a finished pass are left out."""
     made: dict[str, Scores] = {}
-    streams = {s: stream_of(cell.problem, s) for s in range(max(cell.seeds, cell.slow_seeds))}
+    streams = {s: stream_of(cell.problem, s) for s in range(cell.seeds)}
     for name in cell.contenders:
-        seeds = cell.slow_seeds if entry(name).slow else cell.seeds
         rows, seconds, chosen, incidents = [], 0.0, [], []
-        for seed in range(seeds):
+        for seed in range(cell.seeds_of(name)):
             found = results.get(key_of(cell.problem, name, seed))
             if found is None:
                 break

@@ -84,7 +84,7 @@ def write_json(path: Path, board: Board, found: list[Verdict], about: dict[str, 
         }
         for cell, scores in board
     ]
-    contenders = {c.name: {"note": c.note, "package": c.package, "slow": c.slow} for c in CONTENDERS}
+    contenders = {c.name: {"note": c.note, "package": c.package, "seeds": c.seeds} for c in CONTENDERS}
     verdicts = [asdict(v) for v in found]
     path.write_text(json.dumps({"about": about, "contenders": contenders, "verdicts": verdicts, "cells": cells}, indent=1) + "\n")
 

@@ -185,7 +185,7 @@ def test_the_key_tells_code_tables_and_settings_apart() -> None:
 
 def test_scores_and_verdicts_come_from_the_passes(tmp_path: Path) -> None:
     results = Results(tmp_path / "passes.jsonl")
-    cell = Cell(replace(SMALL, feedback=0.05), "feedback", ("pointsman", "epsilon-greedy", "random"), 2, 0)
+    cell = Cell(replace(SMALL, feedback=0.05), "feedback", ("pointsman", "epsilon-greedy", "random"), 2)
     for job in cell.passes():
         results.add(key_of(*job), play(*job))
     scores = read(cell, results)

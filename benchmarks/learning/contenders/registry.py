@@ -21,7 +21,8 @@ class Entry:
     """None for Pointsman, which plays through its own replay."""
     package: str | None = None
     """Module of the library, None for rules of our own."""
-    slow: bool = False
+    seeds: int = 10
+    """Most seeds that it plays: slow libraries play fewer."""
     budgets: bool = False
     """Whether it can keep a dollar budget."""
     warm: bool = False
@@ -34,6 +35,7 @@ class Entry:
 
 def _peers() -> list[Entry]:
     vw, mw, cb, bb, pb = "vowpalwabbit", "mabwiser", "contextualbandits", "bayesianbandits", "pareto_bandit"
+    defaults, few, some = 2, 3, 5
     return [
         Entry("vw squarecb", partial(VowpalWabbit, arguments="--squarecb"), vw, note="defaults"),
         Entry(
@@ -49,37 +51,39 @@ def _peers() -> list[Entry]:
             vw,
             note="regcbopt, mellowness 0.01, public guess as a feature",
         ),
-        Entry("mabwiser LinUCB", partial(MabWiser, policy="LinUCB"), mw, slow=True, note="defaults, alpha 1"),
+        Entry("mabwiser LinUCB", partial(MabWiser, policy="LinUCB"), mw, seeds=defaults, note="defaults, alpha 1"),
         Entry(
-            "mabwiser LinUCB tuned", partial(MabWiser, policy="LinUCB", alpha=0.1, informed=True), mw, slow=True, note="alpha 0.1, guess"
+            "mabwiser LinUCB tuned", partial(MabWiser, policy="LinUCB", alpha=0.1, informed=True), mw, seeds=few, note="alpha 0.1, guess"
         ),
-        Entry("mabwiser LinTS", partial(MabWiser, policy="LinTS"), mw, slow=True, note="defaults, alpha 1"),
-        Entry("mabwiser LinTS tuned", partial(MabWiser, policy="LinTS", alpha=0.1, informed=True), mw, slow=True, note="alpha 0.1, guess"),
-        Entry("contextualbandits LinUCB", partial(ContextualBandits, policy="LinUCB"), cb, slow=True, note="defaults, alpha 1"),
+        Entry("mabwiser LinTS", partial(MabWiser, policy="LinTS"), mw, seeds=defaults, note="defaults, alpha 1"),
+        Entry("mabwiser LinTS tuned", partial(MabWiser, policy="LinTS", alpha=0.1, informed=True), mw, seeds=few, note="alpha 0.1, guess"),
+        Entry("contextualbandits LinUCB", partial(ContextualBandits, policy="LinUCB"), cb, seeds=defaults, note="defaults, alpha 1"),
         Entry(
             "contextualbandits LinUCB tuned",
             partial(ContextualBandits, policy="LinUCB", alpha=0.1, informed=True),
             cb,
-            slow=True,
+            seeds=some,
             note="alpha 0.1, guess",
         ),
         Entry(
             "contextualbandits LinTS tuned",
             partial(ContextualBandits, policy="LinTS", sample_from="ci", v_sq=0.1, informed=True),
             cb,
-            slow=True,
+            seeds=some,
             note='sample_from="ci" (its default samples with the wrong covariance), scale 0.1, guess',
         ),
-        Entry("bayesianbandits Normal", partial(BayesianBandits, regressor="normal", alpha=1.0, beta=1.0), bb, slow=True, note="(1, 1)"),
+        Entry(
+            "bayesianbandits Normal", partial(BayesianBandits, regressor="normal", alpha=1.0, beta=1.0), bb, seeds=defaults, note="(1, 1)"
+        ),
         Entry(
             "bayesianbandits Normal tuned",
             partial(BayesianBandits, regressor="normal", alpha=100.0, beta=100.0, informed=True),
             bb,
-            slow=True,
+            seeds=few,
             note="scale 0.1, guess",
         ),
-        Entry("bayesianbandits NIG", partial(BayesianBandits, regressor="nig", informed=True), bb, slow=True, note="defaults, guess"),
-        Entry("bayesianbandits EB", partial(BayesianBandits, regressor="eb", informed=True), bb, slow=True, note="defaults, guess"),
+        Entry("bayesianbandits NIG", partial(BayesianBandits, regressor="nig", informed=True), bb, seeds=few, note="defaults, guess"),
+        Entry("bayesianbandits EB", partial(BayesianBandits, regressor="eb", informed=True), bb, seeds=defaults, note="defaults, guess"),
         Entry(
             "paretobandit", ParetoBandit, pb, budgets=True, note="published cold start: alpha .05, gamma .997, penalty .3 where cost counts"
         ),
