@@ -59,6 +59,8 @@ class Estimates:
     """Seconds, expected."""
     latency_var: FloatArray
     latency_p95: FloatArray
+    eager: FloatArray
+    """See ``Posterior.eager``."""
 
     def take(self, keep: Sequence[int] | IntArray) -> "Estimates":
         """The estimates at the given positions."""
@@ -149,6 +151,7 @@ def estimate(
         latency=seconds,
         latency_var=seconds_var,
         latency_p95=seconds_p95,
+        eager=posterior.eager[rows, task],
     )
 
 
@@ -201,7 +204,7 @@ def beliefs(offers: Offers, estimates: Estimates, preference: Preference) -> Bel
     if preference.latency_per_s:
         mean = mean - preference.latency_per_s * estimates.latency
         variance = variance + preference.latency_per_s**2 * estimates.latency_var
-    return Beliefs(offers.models, mean, np.sqrt(np.maximum(variance, _LEAST_SD**2)))
+    return Beliefs(offers.models, mean, np.sqrt(np.maximum(variance, _LEAST_SD**2)), estimates.eager)
 
 
 def choose(policy: Policy, about: Beliefs, u: int) -> Choice:

@@ -5,6 +5,7 @@ part and the variances are refitted on a schedule that depends on the number of 
 that folds the same log holds the same posterior.
 """
 
+import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
+from learning.drift import Alarm, Incident, Watch
 from learning.features import N_FEATURES
 from learning.hierarchy import Cells, Common, arm_posteriors, fit, model_prior_variance, pool_cells, start
 from learning.posterior import Posterior, TargetPosterior
@@ -27,6 +29,20 @@ _TYPICAL_PRICE = 1.0
 _PRICE_LOG_SD = 1.5
 """Spread of log list prices over a catalogue."""
 _TYPICAL_LATENCY_S = 3.0
+_KEPT_CELL = 0.02
+"""Share of a cell's evidence from before its change that is kept."""
+_KEPT_MODEL = 0.2
+"""The same of every cell of a model that has changed as a whole: what each one did is less sure."""
+_KEPT_QUALITY = 0.5
+"""Share of the quality evidence kept where answers have another length."""
+_KEPT_QUALITY_FAR = 0.1
+"""The same where the length has moved by more than ``_FAR`` standard deviations."""
+_FAR = 1.5
+_EAGER_AFTER_ALARM = 0.4
+_POOL_LABELS = 200.0
+"""Labels after which a model that joins is a newcomer."""
+_NEW_LABELS = 60.0
+_NEW_SCALE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +263,11 @@ class Learner:
     ----------
     half_life : float
         Log records after which a quality score counts half.
+    watch : Watch, optional
+        Detectors; those of ``learning.drift.WATCHED`` by default.
     """
 
-    def __init__(self, half_life: float = 24_000.0, statistics: Statistics | None = None) -> None:
+    def __init__(self, half_life: float = 24_000.0, statistics: Statistics | None = None, watch: Watch | None = None) -> None:
         self.statistics = statistics if statistics is not None else Statistics(half_life)
         self._targets = [_TargetState(target) for target in Target]
         self._facts: dict[str, ArmFacts] = {}
@@ -259,6 +277,9 @@ class Learner:
         self._billed: FloatArray | None = None
         self._failures: FloatArray | None = None
         self._arm_count = 0
+        self.watch = watch if watch is not None else Watch()
+        self.joined: dict[str, float] = {}
+        """Labels that all models had together when a model became known; only where they were many."""
         self._align()
         for state in self._targets:
             state.rebuild(self.statistics)
@@ -270,9 +291,12 @@ class Learner:
         commons: Sequence[Common],
         counters: Sequence[Mapping[str, float]],
         facts: Mapping[str, ArmFacts],
+        watch: Watch,
+        joined: Mapping[str, float],
     ) -> "Learner":
-        """Rebuild from saved statistics, common parts and ``counters``, one each per target."""
-        learner = cls(statistics=statistics)
+        """Rebuild from saved statistics, common parts and ``counters``, one each per target, and what was being watched."""
+        learner = cls(statistics=statistics, watch=watch)
+        learner.joined.update(joined)
         learner.register(facts)
         for state, common, counts in zip(learner._targets, commons, counters, strict=True):
             state.common = common
@@ -295,7 +319,10 @@ class Learner:
         if all(self._facts.get(model) == known for model, known in facts.items()):
             return
         self._facts.update(facts)
+        pool = float(self.statistics.labels[Target.QUALITY].sum())
         for model in sorted(facts):
+            if pool > _POOL_LABELS and self.statistics.find_model(model) is None:
+                self.joined[model] = pool
             self.statistics.model_index(model)
         self._align()
         for state in self._targets:
@@ -312,6 +339,7 @@ class Learner:
     def fold(self, observation: Observation) -> None:
         """Fold one observation; see ``Statistics.add`` for what is refused."""
         n_cells, anchor = self.statistics.n_cells, self.statistics.anchor
+        alarm = self.watch.look(self.statistics, observation)
         cell = self.statistics.add(observation)
         if self.statistics.anchor != anchor:
             self._align()
@@ -328,7 +356,49 @@ class Learner:
         if observation.target is Target.COST:
             self._billed = None
         self._targets[observation.target].update(self.statistics, cell)
+        if alarm is not None:
+            self._forget(alarm)
         self._posterior = self._failures = None
+
+    def _forget(self, alarm: Alarm) -> None:
+        """Restart the cells of an alarm from what they brought since the change, and explore there for a while."""
+        statistics, watch = self.statistics, self.watch
+        watch.note(alarm)
+        shares = {alarm.target: _KEPT_MODEL if alarm.task_type is None else _KEPT_CELL}
+        if alarm.target is Target.OUTPUT_TOKENS:
+            shares[Target.QUALITY] = _KEPT_QUALITY_FAR if abs(alarm.shift) > _FAR else _KEPT_QUALITY
+        model = statistics.model_index(alarm.model)
+        for target, share in shares.items():
+            for cell in np.flatnonzero(statistics.cell_model == model).tolist():
+                task_type = statistics.task_types[statistics.cell_task[cell]]
+                if alarm.task_type in (None, task_type):
+                    before = max(alarm.since, statistics.restarted(target, cell))
+                    statistics.cut(target, cell, before, share, watch.values_since(target, alarm.model, task_type, before))
+            self._targets[target].refit(statistics)
+
+    @property
+    def incidents(self) -> Sequence[Incident]:
+        """Changes that were found, oldest first."""
+        return self.watch.told(self.statistics.now)
+
+    def digest(self) -> str:
+        """Of everything that the log determines: equal folds of the same log have equal digests."""
+        return hashlib.blake2b(f"{self.statistics.digest()}|{self.watch.digest()}".encode(), digest_size=16).hexdigest()
+
+    def _eagerness(self) -> FloatArray:
+        """(K, T + 1): see ``Posterior.eager``."""
+        statistics, names = self.statistics, self._names()
+        eager = np.zeros(names.cells.shape)
+        for incident in self.watch.open(statistics.now):
+            m = names.model_index[incident.model]
+            t = slice(None) if incident.task_type is None else names.task_index[incident.task_type]
+            eager[m, t] = _EAGER_AFTER_ALARM
+        for model in self.joined:
+            m = names.model_index[model]
+            n = float(statistics.labels[Target.QUALITY][statistics.cell_model == m].sum())
+            if n < _NEW_LABELS:
+                eager[m] = np.maximum(eager[m], _NEW_SCALE / (_NEW_SCALE + n))
+        return eager
 
     def fold_call(self, call: Call) -> None:
         """Fold one finished call into the reliability of its model."""
@@ -374,6 +444,7 @@ class Learner:
                 billed=self._billed_calls(),
                 targets=tuple(state.publish(statistics, state.target in only) for state in self._targets),
                 failure_rate=self._failure_rate(),
+                eager=self._eagerness(),
             )
         return self._posterior
 

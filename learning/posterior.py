@@ -79,6 +79,10 @@ class Posterior:
     targets: tuple[TargetPosterior, ...]
     failure_rate: FloatArray
     """(K,) posterior mean of the probability that a call fails."""
+    eager: FloatArray
+    """(K, T + 1) in [0, 1]: how far a model's exploration goes from tempered (0) to the full width of its posterior (1).
+
+    Positive where the model has just changed, and for one that joined a pool with experience."""
 
     def task(self, task_type: str) -> int:
         """Column of a task type; the last one where it was never seen."""

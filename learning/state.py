@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from learning.arrays import FloatArray
+from learning.drift import Watch
 from learning.errors import IncompatibleState
 from learning.features import SCHEMA_VERSION
 from learning.hierarchy import Common
@@ -36,6 +37,8 @@ def save(learner: Learner) -> bytes:
         common, counters = learner.common(target), learner.counters(target)
         arrays += [(f"{target.name}.{name}", getattr(common, name)) for name in _COMMON_ARRAYS]
         commons.append({**{name: getattr(common, name) for name in _COMMON_NUMBERS}, **counters})
+    watch, kept = learner.watch.saved()
+    arrays.append(("kept", kept))
     header = {
         "schema": SCHEMA_VERSION,
         "half_life": statistics.half_life,
@@ -47,6 +50,9 @@ def save(learner: Learner) -> bytes:
         "task_types": statistics.task_types,
         "cells": [statistics.cell_model.tolist(), statistics.cell_task.tolist()],
         "common": commons,
+        "cuts": [[*key, cuts] for key, cuts in sorted(statistics.cuts.items())],
+        "watch": watch,
+        "joined": dict(sorted(learner.joined.items())),
         "arrays": [[name, list(a.shape)] for name, a in arrays],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -97,4 +103,7 @@ def load(blob: bytes, facts: Mapping[str, ArmFacts]) -> Learner:
             )
         )
         counters.append(numbers)
-    return Learner.restore(statistics, commons, counters, facts)
+    for target_index, cell, cuts in header.get("cuts", ()):
+        statistics.cuts[target_index, cell] = [(before, share) for before, share in cuts]
+    watch = Watch.restore(header["watch"], arrays["kept"]) if "watch" in header else Watch()
+    return Learner.restore(statistics, commons, counters, facts, watch, header.get("joined", {}))

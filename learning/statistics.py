@@ -6,6 +6,9 @@ merge; the prior is kept apart and is never discounted. Everything else (posteri
 An observation made at log position ``clock`` weighs ``weight * 2 ** ((clock - anchor) / half_life)``; reading multiplies by
 ``2 ** (-(now - anchor) / half_life)``. The weight depends on the decision's own position, so that any order of arrival gives the same
 sums and idle time forgets nothing.
+
+A cell that is cut (its model has changed) keeps a share of what was observed before a log position. The rule goes by the decision's
+position too, so that what arrives late, or is taken back later, weighs what it would have weighed.
 """
 
 import hashlib
@@ -38,6 +41,8 @@ class Observation:
     clock: int
     """Log position of the decision."""
     weight: float = 1.0
+    correction: bool = False
+    """True: a new value of something that was measured before, which is no news of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class Statistics:
         self._cell_index: dict[tuple[int, int], int] = {}
         self.cell_model: IntArray = np.zeros(0, dtype=np.int64)
         self.cell_task: IntArray = np.zeros(0, dtype=np.int64)
+        self.cuts: dict[tuple[int, int], list[tuple[int, float]]] = {}
+        """By (target, cell): log positions and the share of what was observed before each that is kept."""
         self._allocate(16, 8)
 
     def _allocate(self, cells: int, models: int) -> None:
@@ -227,6 +234,9 @@ class Statistics:
         target = observation.target
         cell = self.cell(observation.model, observation.task_type)
         weight = observation.weight * self._weigh(observation.clock, target)
+        for before, share in self.cuts.get((target, cell), ()):
+            if observation.clock < before:
+                weight *= share
         wx = weight * x
         self._gram[target, cell] += wx[:, None] * x
         self._moment[target, cell] += wx * y
@@ -234,6 +244,28 @@ class Statistics:
         self._labels[target, cell] += observation.weight
         self.folded += 1
         return cell
+
+    def restarted(self, target: Target, cell: int) -> int:
+        """Log position of a cell's last cut, 0 where there was none."""
+        cuts = self.cuts.get((target, cell))
+        return cuts[-1][0] if cuts else 0
+
+    def cut(self, target: Target, cell: int, before: int, share: float, since: Sequence[Observation]) -> None:
+        """Keep a share of what a cell observed before a log position.
+
+        Parameters
+        ----------
+        since : sequence of Observation
+            What the cell has folded from that position on: kept whole.
+        """
+        new = Statistics(self.half_life)
+        new.anchor = new.now = self.anchor
+        for observation in since:
+            new.add(observation)
+        for mine, fresh in ((self._gram, new.gram), (self._moment, new.moment), (self._square, new.square)):
+            whole = fresh[target, 0] if since else np.zeros_like(mine[target, cell])
+            mine[target, cell] = share * (mine[target, cell] - whole) + whole
+        self.cuts.setdefault((int(target), cell), []).append((before, share))
 
     def add_call(self, call: Call) -> None:
         """Count one finished call."""
@@ -267,6 +299,9 @@ class Statistics:
             index = self.model_index(model)
             self._calls[index] += factor * other.calls[m]
             self._failures[index] += factor * other.failures[m]
+        for (target_index, c), cuts in other.cuts.items():
+            cell = self.cell(other.models[other.cell_model[c]], other.task_types[other.cell_task[c]])
+            self.cuts[target_index, cell] = sorted({*self.cuts.get((target_index, cell), ()), *cuts})
         self.now = max(self.now, other.now)
         self.seq = max(self.seq, other.seq)
         self.folded += other.folded

@@ -20,6 +20,8 @@ class Beliefs:
     """(n,)"""
     sd: FloatArray
     """(n,) > 0"""
+    eager: FloatArray | float = 0.0
+    """(n,) in [0, 1], or one for all: how far exploration goes from tempered to the full width of each belief."""
 
     @cached_property
     def probability_best(self) -> FloatArray:

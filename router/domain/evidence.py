@@ -52,7 +52,10 @@ def _of_feedback(event: FeedbackEvent) -> list[Observation | Call]:
         settled = settle(scores)
         if settled is not None:
             score, weight = settled
-            found.append(Observation(Target.QUALITY, event.model, event.task_type, features, score, event.decision_seq, sign * weight))
+            correction = bool(event.before)
+            found.append(
+                Observation(Target.QUALITY, event.model, event.task_type, features, score, event.decision_seq, sign * weight, correction)
+            )
     return found
 
 

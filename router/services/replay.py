@@ -10,6 +10,7 @@ import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.choice import Estimates, Offers, Preference, beliefs, choose, estimate
+from learning.drift import Incident
 from learning.errors import LearningError
 from learning.features import encode
 from learning.learner import ArmFacts, Learner
@@ -19,6 +20,7 @@ from learning.propensities import uniform_draw
 from learning.statistics import Observation
 from learning.targets import Target
 from router.domain.hindsight import baselines, summary
+from router.domain.incidents import described
 from router.domain.outcome_stream import Change, Stream, Weights, lay_out, model_means
 from router.domain.outcome_table import OutcomeTable
 from router.errors import TaskInvalid
@@ -266,11 +268,25 @@ def _report(stream: Stream, options: ReplayOptions, run: _Pass, decisions_per_s:
         "baselines": baselines(stream, options.baseline),
         "shares": {m: float(shares[k]) for k, m in sorted(enumerate(table.models), key=lambda item: -shares[item[0]]) if shares[k] > 0},
         "budget": _budget(options, whole["cost_usd"]),
+        "incidents": [_incident(i) for i in run.learner.incidents],
         "decisions_per_s": decisions_per_s,
     }
     if table.dropped:
         report["dropped_rows"] = table.dropped
     return report
+
+
+def _incident(incident: Incident) -> dict[str, Any]:
+    return {
+        "decision": _decision(incident.opened),
+        "since": _decision(incident.since),
+        "closed": None if incident.closed is None else _decision(incident.closed),
+        **described(incident),
+    }
+
+
+def _decision(clock: int) -> int:
+    return (clock - 1) // RECORDS_PER_DECISION
 
 
 def _budget(options: ReplayOptions, mean_cost: float | None) -> dict[str, float | None]:

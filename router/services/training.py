@@ -79,9 +79,9 @@ class TrainingService:
     @property
     def digest(self) -> str:
         """Of the learned state at ``seq``: equal for a replay, a restart and every replica."""
-        statistics = self._learner.statistics
-        if self._digest[0] != statistics.seq:
-            self._digest = statistics.seq, statistics.digest()
+        learner = self._learner
+        if self._digest[0] != learner.seq:
+            self._digest = learner.seq, learner.digest()
         return self._digest[1]
 
     def use_catalog(self, catalog: Catalog) -> None:
@@ -194,7 +194,7 @@ class TrainingService:
         learner = self._learner
         if learner.seq == self._snapshot_seq:
             return
-        snapshot = Snapshot(learner.seq, SCHEMA_VERSION, learner.statistics.digest(), state.save(learner), self._clock())
+        snapshot = Snapshot(learner.seq, SCHEMA_VERSION, learner.digest(), state.save(learner), self._clock())
         self._snapshot_seq = snapshot.seq
         await asyncio.to_thread(self._store.save_snapshot, snapshot)
         log.info("training.snapshot_saved", seq=snapshot.seq, digest=snapshot.digest, bytes=len(snapshot.state))

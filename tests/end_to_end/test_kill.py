@@ -119,7 +119,7 @@ def fold(events: list[LogEvent]) -> tuple[str, int]:
         if isinstance(event, FeedbackEvent):
             active[event.decision_id] = bool(event.after)
         learner.advance(event.seq)
-    return learner.statistics.digest(), sum(active.values())
+    return learner.digest(), sum(active.values())
 
 
 def check_log(events: list[LogEvent], known: Acknowledged) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from learning.choice import Preference, estimate
+from learning.drift import Watch
 from learning.features import encode
 from learning.learner import Learner
 from learning.policies import make
@@ -111,13 +112,13 @@ def test_a_price_change_acts_on_the_next_decision() -> None:
 
 
 def test_forgetting_follows_a_model_that_degrades() -> None:
-    """A model loses 0.3 after 1,500 of 2,300 scores: with a half-life of 500 its estimate is less than 0.6 as far off as without."""
+    """A model loses 0.3 after 1,500 of 2,300 scores: with a half-life of 500 and no detector its estimate is less than 0.6 as far off as without."""
     off = {}
     for half_life in (1e9, 500.0):
         errors = []
         for seed in SEEDS:
             w = replace(world(seed), concentration=8.0).with_drift(Drift(1_500, "model-03", quality=-0.3))
-            rng, learner = np.random.default_rng(seed), Learner(half_life)
+            rng, learner = np.random.default_rng(seed), Learner(half_life, watch=Watch({}))
             learner.register(w.facts())
             for step in range(2_300):
                 model, task_type = w.models[rng.integers(10)], w.task_types[rng.integers(5)]
