@@ -12,7 +12,7 @@ from router.api.hot import answer
 from router.api.reading import OneOrMany, idempotency_key, read
 from router.api.schemas import FeedbackCorrection, FeedbackIn, OutcomeIn
 from router.api.services import services_of
-from router.domain.events import Committed, Outcome, Status
+from router.domain.events import Committed, CostSource, Outcome, Status
 from router.errors import FeedbackNotFound, RouterError
 from router.services.feedback import Opinion, Recorded, Refused
 
@@ -86,6 +86,7 @@ def _outcome(item: OutcomeIn) -> Outcome:
         input_tokens=item.input_tokens,
         output_tokens=item.output_tokens,
         cost_usd=item.cost_usd,
+        cost_source=None if item.cost_usd is None else CostSource.REPORTED,
     )
 
 

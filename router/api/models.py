@@ -74,9 +74,13 @@ def _price(given: PriceIn | None) -> Price | None:
         given.input_usd_per_mtok,
         given.output_usd_per_mtok,
         given.cached_input_usd_per_mtok,
-        effective_from=given.effective_from or _today(),
+        effective_from=given.effective_from or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         source=given.source,
         checked=given.checked or _today(),
+        cache_write_usd_per_mtok=given.cache_write_usd_per_mtok,
+        reasoning_usd_per_mtok=given.reasoning_usd_per_mtok,
+        usd_per_image=given.usd_per_image,
+        usd_per_hardware_s=given.usd_per_hardware_s,
     )
 
 

@@ -18,6 +18,7 @@ ModelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[!-~]+
 Provider = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}Z)?$")]
 Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -220,12 +221,18 @@ class DecisionFilter(BaseModel):
 
 
 class PriceIn(Body):
-    """USD per million tokens. 0 is free; an unknown price is no price."""
+    """USD per million tokens. 0 is free; an unknown price is no price; a rate left out is not billed apart."""
 
     input_usd_per_mtok: Usd
     output_usd_per_mtok: Usd
     cached_input_usd_per_mtok: Usd | None = None
-    effective_from: Date | None = Field(default=None, description="Today if left out.")
+    cache_write_usd_per_mtok: Usd | None = Field(default=None, description="Of input that the provider stores for later calls.")
+    reasoning_usd_per_mtok: Usd | None = Field(default=None, description="Of output that the caller does not see.")
+    usd_per_image: Usd | None = None
+    usd_per_hardware_s: Usd | None = Field(default=None, description="Of the machine; no cost is forecast from tokens then.")
+    effective_from: Moment | None = Field(
+        default=None, description="A day or a time in UTC. Now if left out; an earlier day corrects what held since then."
+    )
     source: Line = "operator"
     checked: Date | None = Field(default=None, description="Today if left out.")
 

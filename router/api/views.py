@@ -88,7 +88,13 @@ class OutcomeView(BaseModel):
     ttft_s: float | None
     input_tokens: int | None
     output_tokens: int | None
-    cost_usd: float | None
+    cost_usd: float | None = Field(description="With every correction.")
+    cost_source: Literal["reported", "computed"] | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    images: int | None
+    hardware_s: float | None
 
 
 class ScoreView(BaseModel):
@@ -206,6 +212,10 @@ class PriceView(BaseModel):
     input_usd_per_mtok: float
     output_usd_per_mtok: float
     cached_input_usd_per_mtok: float | None
+    cache_write_usd_per_mtok: float | None
+    reasoning_usd_per_mtok: float | None
+    usd_per_image: float | None
+    usd_per_hardware_s: float | None
     effective_from: str
     source: str
     checked: str

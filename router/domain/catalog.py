@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from router.domain.models import Capability, Modality, Model, Price, SpeedFacts
+from router.domain.prices import moment
 from router.errors import ConfigurationInvalid, ModelNotFound, TaskInvalid
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]*/[^\s/]\S*")
@@ -33,7 +34,16 @@ _MODEL_KEYS = frozenset(
         "tags",
     )
 )
-_PRICE_KEYS = frozenset(("input", "output", "cached_input", "effective_from", "source", "checked"))
+_RATES = {
+    "input": "input_usd_per_mtok",
+    "output": "output_usd_per_mtok",
+    "cached_input": "cached_input_usd_per_mtok",
+    "cache_write": "cache_write_usd_per_mtok",
+    "reasoning": "reasoning_usd_per_mtok",
+    "image": "usd_per_image",
+    "hardware_s": "usd_per_hardware_s",
+}
+_PRICE_KEYS = frozenset((*_RATES, "effective_from", "source", "checked"))
 _SPEED_KEYS = frozenset(("ttft_s", "output_tokens_per_s", "source", "checked"))
 _FILE_KEYS = frozenset(("checked", "models"))
 _E = TypeVar("_E", bound=StrEnum)
@@ -156,14 +166,14 @@ def validated(model: Model) -> Model:
             f"model {model.id!r}: modalities lack 'text'", field="modalities", remedy="list 'text' and what else the model reads"
         )
     if model.price is not None:
-        price = model.price
-        for name, value in (
-            ("input", price.input_usd_per_mtok),
-            ("output", price.output_usd_per_mtok),
-            ("cached_input", price.cached_input_usd_per_mtok),
-        ):
+        for name, attribute in _RATES.items():
+            value = getattr(model.price, attribute)
             if value is not None:
                 _amount(model.id, f"price.{name}", value, remedy="give USD per million tokens; leave the price out where it is unknown")
+        if model.price.effective_from and moment(model.price.effective_from) is None:
+            raise TaskInvalid(
+                f"model {model.id!r}: price.effective_from is no date", field="price.effective_from", remedy="write it as 2026-11-23"
+            )
     if model.speed is not None:
         _amount(model.id, "speed.ttft_s", model.speed.ttft_s, remedy="give seconds to the first token")
         _amount(
@@ -233,13 +243,12 @@ def _price(model_id: str, raw: object, checked: str) -> Price | None:
     if raw is False or raw is None:
         return None
     table = _table(model_id, "price", raw, _PRICE_KEYS, ("input", "output"))
+    rates = {attribute: _number(model_id, table, "price.", name) for name, attribute in _RATES.items() if name in table}
     return Price(
-        _number(model_id, table, "price.", "input"),
-        _number(model_id, table, "price.", "output"),
-        _number(model_id, table, "price.", "cached_input") if "cached_input" in table else None,
-        _text(table, "effective_from", "price."),
-        _text(table, "source", "price."),
-        _text(table, "checked", "price.", checked),
+        **rates,
+        effective_from=_text(table, "effective_from", "price."),
+        source=_text(table, "source", "price."),
+        checked=_text(table, "checked", "price.", checked),
     )
 
 

@@ -20,6 +20,15 @@ class Status(StrEnum):
     """By the caller: says nothing about the model."""
 
 
+class CostSource(StrEnum):
+    """Where the cost of a call comes from."""
+
+    REPORTED = "reported"
+    """The provider or the caller said it: never recomputed."""
+    COMPUTED = "computed"
+    """Tokens times the price in force."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one request did. One per decision."""
@@ -34,6 +43,15 @@ class Outcome:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    cost_source: CostSource | None = None
+    cached_input_tokens: int | None = None
+    """Part of the input tokens, as are those that wrote the cache."""
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """Part of the output tokens."""
+    images: int | None = None
+    hardware_s: float | None = None
+    """Seconds of the machine, where the provider bills by them."""
 
 
 @dataclass(frozen=True, slots=True)

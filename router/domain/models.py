@@ -23,20 +23,28 @@ class Capability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A list price in USD per million tokens, valid from a date until the next one.
+    """A list price, valid from a date until the next one.
 
-    Unknown is ``None`` on the model, never a price of zero; zero means free.
+    Unknown is ``None`` on the model, never a price of zero; zero means free. A rate that is left out is not billed apart: cached and
+    cache-writing input cost what input costs, reasoning what output costs, an image its tokens.
     """
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
     cached_input_usd_per_mtok: float | None = None
     effective_from: str = ""
-    """ISO date from which the price holds."""
+    """ISO date or time (UTC) from which the price holds."""
     source: str = ""
     """Where the figure was read."""
     checked: str = ""
     """ISO date on which the source was read."""
+    cache_write_usd_per_mtok: float | None = None
+    """Of input that the provider stores for later calls."""
+    reasoning_usd_per_mtok: float | None = None
+    """Of the output that the caller does not see."""
+    usd_per_image: float | None = None
+    usd_per_hardware_s: float | None = None
+    """Of the machine that runs the model; where this is set, no forecast can be made from tokens."""
 
 
 @dataclass(frozen=True, slots=True)

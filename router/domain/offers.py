@@ -10,6 +10,7 @@ from learning.features import TYPICAL_OUTPUT_TOKENS
 from learning.learner import ArmFacts
 from learning.posterior import Posterior
 from router.domain.models import Model
+from router.domain.prices import token_rates
 
 _PER_TOKEN = 1e-6
 
@@ -18,7 +19,7 @@ def facts_of(models: Iterable[Model]) -> dict[str, ArmFacts]:
     """Prior-shaping facts by model id."""
     return {
         model.id: ArmFacts(
-            price_usd_per_mtok=None if model.price is None else (model.price.input_usd_per_mtok + model.price.output_usd_per_mtok) / 2,
+            price_usd_per_mtok=None if (rates := token_rates(model.price)) is None else sum(rates) / 2,
             typical_latency_s=None if model.speed is None else model.speed.ttft_s + TYPICAL_OUTPUT_TOKENS / model.speed.output_tokens_per_s,
         )
         for model in models
@@ -27,9 +28,10 @@ def facts_of(models: Iterable[Model]) -> dict[str, ArmFacts]:
 
 def offers_of(models: Sequence[Model], posterior: Posterior) -> Offers:
     """The models as the learner sees them; each must be known to the posterior."""
+    rates = [token_rates(model.price) or (math.nan, math.nan) for model in models]
     return Offers(
         models=tuple(model.id for model in models),
         index=np.array([posterior.model_index[model.id] for model in models], dtype=np.int64),
-        input_price=_PER_TOKEN * np.array([math.nan if m.price is None else m.price.input_usd_per_mtok for m in models]),
-        output_price=_PER_TOKEN * np.array([math.nan if m.price is None else m.price.output_usd_per_mtok for m in models]),
+        input_price=_PER_TOKEN * np.array([rate for rate, _ in rates]),
+        output_price=_PER_TOKEN * np.array([rate for _, rate in rates]),
     )

@@ -25,6 +25,7 @@ from router.domain.events import Committed, Write
 from router.domain.explanation import alternatives, expected, reason_of
 from router.domain.models import Modality, Model
 from router.domain.offers import offers_of
+from router.domain.prices import token_rates
 from router.domain.tasks import Task, Weights
 from router.errors import ConfigurationInvalid, NoEligibleModel, TaskInvalid
 
@@ -232,7 +233,7 @@ class RoutingService:
             raise NoEligibleModel("the catalogue has no active model", field="models", remedy="add one with POST /v1/models")
 
         def rank(model: Model) -> tuple[bool, bool, float, str]:
-            price = math.inf if model.price is None else model.price.input_usd_per_mtok + model.price.output_usd_per_mtok
+            price = math.inf if (rates := token_rates(model.price)) is None else sum(rates)
             return (not task.modalities <= model.modalities, model.context_window < task.context_tokens, price, model.id)
 
         return min(active, key=rank)

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Row
 
 from router.domain.decisions import Decision, Exclusion, Expected
-from router.domain.events import Outcome, Status
+from router.domain.events import CostSource, Outcome, Status
 from router.domain.models import Model
 from router.storage.revisions import Revision
 
@@ -109,6 +109,12 @@ def outcome_row(seq: int, decision_seq: int, outcome: Outcome) -> dict[str, Any]
         "input_tokens": outcome.input_tokens,
         "output_tokens": outcome.output_tokens,
         "cost_usd": outcome.cost_usd,
+        "cost_source": None if outcome.cost_source is None else outcome.cost_source.value,
+        "cached_input_tokens": outcome.cached_input_tokens,
+        "cache_write_tokens": outcome.cache_write_tokens,
+        "reasoning_tokens": outcome.reasoning_tokens,
+        "images": outcome.images,
+        "hardware_s": outcome.hardware_s,
     }
 
 
@@ -124,6 +130,12 @@ def read_outcome(row: Row[Any], decision_id: str) -> Outcome:
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         cost_usd=row.cost_usd,
+        cost_source=None if row.cost_source is None else CostSource(row.cost_source),
+        cached_input_tokens=row.cached_input_tokens,
+        cache_write_tokens=row.cache_write_tokens,
+        reasoning_tokens=row.reasoning_tokens,
+        images=row.images,
+        hardware_s=row.hardware_s,
     )
 
 

@@ -81,6 +81,12 @@ outcomes = Table(
     Column("input_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("cost_usd", Double),
+    Column("cost_source", String(16)),
+    Column("cached_input_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("images", BigInteger),
+    Column("hardware_s", Double),
 )
 
 feedback = Table(
