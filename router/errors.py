@@ -10,6 +10,12 @@
     ├─ OutcomeConflict           an outcome was already recorded
     ├─ ModelNotFound             check the id
     ├─ ModelConflict             the id is taken: change it with PATCH
+    ├─ KeyMissing                send a valid API key
+    ├─ ScopeMissing              use a key that may do this
+    ├─ RateExceeded              retry later: the key is limited
+    ├─ BudgetExhausted           retry in the next period: the key's budget is spent
+    ├─ KeyNotFound               check the id
+    ├─ KeyConflict               the name is taken
     ├─ Overloaded                retry after a moment
     ├─ StorageUnavailable        retry; the database is not answering
     └─ SchemaTooNew              run a newer pointsman
@@ -65,6 +71,30 @@ class ModelNotFound(RouterError):
 
 class ModelConflict(RouterError):
     """A model with that id exists already."""
+
+
+class KeyMissing(RouterError):
+    """No usable API key came with the request."""
+
+
+class ScopeMissing(RouterError):
+    """The API key may not do this."""
+
+
+class RateExceeded(RouterError):
+    """The API key sends faster than it may."""
+
+
+class BudgetExhausted(RouterError):
+    """The API key has no budget left for this."""
+
+
+class KeyNotFound(RouterError):
+    """No API key has that id or name."""
+
+
+class KeyConflict(RouterError):
+    """A usable API key with that name exists already."""
 
 
 class Overloaded(RouterError):

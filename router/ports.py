@@ -4,11 +4,44 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from router.domain.events import Committed, DecisionRecord, FeedbackEvent, LogEvent, OutcomeEvent, Snapshot, Write
+from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.errors import RouterError
 
 
-class Store(Protocol):
+class KeyStore(Protocol):
+    """API keys and what was drawn of their budgets; money in whole billionths of a dollar.
+
+    Raises ``StorageUnavailable`` where the database does not answer.
+    """
+
+    def keys(self) -> list[ApiKey]:
+        """Every key, revoked and expired ones included, the oldest first."""
+        ...
+
+    def save_key(self, key: ApiKey) -> None: ...
+
+    def revoke_key(self, key_id: str, at: float) -> None:
+        """Revoke a key of the store; the first time counts."""
+        ...
+
+    def draw_budget(self, key_id: str, start: int, *, at_least: int, wanted: int, limit: int) -> int:
+        """Take ``wanted`` of what the period that begins at Unix time ``start`` has left of ``limit``, in one transaction.
+
+        Less where less is left, and 0 where that is below ``at_least``.
+        """
+        ...
+
+    def change_drawn(self, key_id: str, start: int, nano_usd: int) -> None:
+        """Add to what was drawn from a period before, or (below zero) put back."""
+        ...
+
+    def drawn_budgets(self) -> dict[tuple[str, int], int]:
+        """What was drawn, by key id and start of the period."""
+        ...
+
+
+class Store(KeyStore, Protocol):
     """Durable log, catalogue changes and snapshots. Implementations: storage.sql.SqlStore, storage.memory.MemoryStore.
 
     Raises ``StorageUnavailable`` where the database does not answer.
@@ -19,7 +52,7 @@ class Store(Protocol):
 
         Each write gets its own result; a refused one (DecisionNotFound, FeedbackNotFound, FeedbackConflict, OutcomeConflict) does
         not stop the others. Writes may refer to earlier writes of the same group.
-        Feedback: the same natural key (or the same idempotency key) with the same decision, judge, metric, score and weight is a repeat;
+        Feedback: the same natural key (or the same idempotency key of the same source) with the same decision, judge, metric, score and weight is a repeat;
         with anything else it is a FeedbackConflict whose remedy names the feedback id to PUT. Retracted feedback can be scored again
         (a new revision of the same id). A FeedbackChange to what already holds is a repeat.
         """

@@ -1,4 +1,4 @@
-"""The log (decisions, outcomes, feedback), the catalogue's changes, the snapshots."""
+"""The log (decisions, outcomes, feedback), the catalogue's changes, the snapshots, the API keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -83,14 +83,14 @@ def upgrade() -> None:
         sa.Column("before_score", sa.Double()),
         sa.Column("before_weight", sa.Double()),
         sa.Column("others", sa.Text(), nullable=False),
-        sa.Column("idempotency_key", sa.String(255)),
+        sa.Column("idempotency_key", sa.String(300)),
         sa.Column("comment", sa.Text()),
-        sa.Column("source", sa.String(64)),
+        sa.Column("source", sa.String(64), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_feedback"),
         sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_feedback_decision_seq"),
         sa.UniqueConstraint("feedback_id", "revision", name="uq_feedback_feedback_id_revision"),
         sa.UniqueConstraint("decision_seq", "judge", "metric", "revision", name="uq_feedback_decision_seq_judge_metric_revision"),
-        sa.UniqueConstraint("idempotency_key", name="uq_feedback_idempotency_key"),
+        sa.UniqueConstraint("idempotency_key", "source", name="uq_feedback_idempotency_key_source"),
     )
     op.create_table(
         "models",
@@ -111,8 +111,33 @@ def upgrade() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_snapshots"),
     )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("prefix", sa.String(16), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("scopes", sa.String(200), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double()),
+        sa.Column("revoked_at", sa.Double()),
+        sa.Column("rate_count", sa.Integer()),
+        sa.Column("rate_period_s", sa.Integer()),
+        sa.Column("budget_usd", sa.Double()),
+        sa.Column("budget_period", sa.String(16)),
+        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
+        sa.UniqueConstraint("digest", name="uq_api_keys_digest"),
+    )
+    op.create_table(
+        "key_spend",
+        sa.Column("key_id", sa.String(64), nullable=False),
+        sa.Column("start", COUNTER, autoincrement=False, nullable=False),
+        sa.Column("drawn_nano_usd", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key_id", "start", name="pk_key_spend"),
+        sa.ForeignKeyConstraint(["key_id"], ["api_keys.id"], name="fk_key_spend_key_id"),
+    )
 
 
 def downgrade() -> None:
-    for table in ("snapshots", "models", "feedback", "outcomes", "decisions"):
+    for table in ("key_spend", "api_keys", "snapshots", "models", "feedback", "outcomes", "decisions"):
         op.drop_table(table)

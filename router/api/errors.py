@@ -31,6 +31,10 @@ class BodyTooLarge(errors.RouterError):
     """The body exceeds the limit."""
 
 
+class BodyTooSlow(errors.RouterError):
+    """The body did not arrive in time."""
+
+
 class ContentTypeUnsupported(errors.RouterError):
     """The body is not declared as JSON."""
 
@@ -54,10 +58,17 @@ STATUS: dict[type[Exception], int] = {
     errors.OutcomeConflict: 409,
     errors.ModelNotFound: 404,
     errors.ModelConflict: 409,
+    errors.KeyMissing: 401,
+    errors.ScopeMissing: 403,
+    errors.RateExceeded: 429,
+    errors.BudgetExhausted: 429,
+    errors.KeyNotFound: 404,
+    errors.KeyConflict: 409,
     errors.Overloaded: 503,
     errors.StorageUnavailable: 503,
     errors.SchemaTooNew: 503,
     RequestInvalid: 422,
+    BodyTooSlow: 408,
     BodyUnreadable: 400,
     BodyTooLarge: 413,
     ContentTypeUnsupported: 415,
@@ -72,6 +83,11 @@ STATUS: dict[type[Exception], int] = {
 
 _RETRY_AFTER_S: dict[type[Exception], float] = {errors.Overloaded: 1.0, errors.StorageUnavailable: 5.0}
 """Where the error does not say it itself."""
+
+_HEADERS: dict[type[Exception], dict[str, str]] = {
+    errors.KeyMissing: {"WWW-Authenticate": "Bearer"},
+    BodyTooSlow: {"Connection": "close"},  # the rest of the body would be read as the next request
+}
 
 _REMEDIES: dict[type[Exception], str] = {
     learning.InvalidContext: "send finite numbers in the documented ranges",
@@ -99,6 +115,7 @@ def error_response(exc: Exception) -> Response:
     """The answer to a refusal."""
     wait_s = getattr(exc, "retry_after_s", None) or _RETRY_AFTER_S.get(type(exc))
     headers = {"Retry-After": str(math.ceil(wait_s))} if wait_s else {}
+    headers |= _HEADERS.get(type(exc), {})
     body = msgspec.json.encode({"error": error_body(exc)})
     return Response(body, status_code=status_of(exc), headers=headers, media_type="application/json")
 

@@ -158,7 +158,7 @@ def revision_row(revision: Revision) -> dict[str, Any]:
         "others": _encode(revision.others).decode(),
         "idempotency_key": revision.idempotency_key,
         "comment": revision.comment,
-        "source": revision.source,
+        "source": revision.source or "",
     }
 
 
@@ -179,7 +179,7 @@ def read_revision(row: Row[Any]) -> Revision:
         others=_read_others(row.others),
         idempotency_key=row.idempotency_key,
         comment=row.comment,
-        source=row.source,
+        source=row.source or None,
     )
 
 

@@ -13,6 +13,9 @@ from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, 
 from router.storage.codec import decision_row
 from router.storage.revisions import Revision, ScoreKey
 
+SourceKey = tuple[str | None, str]
+"""Who sent it, and the idempotency key they chose: two senders never collide."""
+
 
 @dataclass(slots=True)
 class Known:
@@ -43,8 +46,8 @@ class View:
     decisions: dict[str, Known] = field(default_factory=dict)
     feedback: dict[str, tuple[Known, ScoreKey]] = field(default_factory=dict)
     """By feedback id."""
-    keys: dict[str, tuple[Known, Revision]] = field(default_factory=dict)
-    """By idempotency key: the very revision that was written under it."""
+    keys: dict[SourceKey, tuple[Known, Revision]] = field(default_factory=dict)
+    """By source and idempotency key: the very revision that was written under it."""
 
 
 @dataclass(slots=True)
@@ -115,7 +118,7 @@ class _Group:
     def _feedback(self, given: Feedback) -> Committed | RouterError:
         if not (0 <= given.score <= 1 and 0 <= given.weight < inf):
             return _no_score()
-        if given.idempotency_key is not None and (hit := self.view.keys.get(given.idempotency_key)):
+        if given.idempotency_key is not None and (hit := self.view.keys.get((given.source, given.idempotency_key))):
             known, earlier = hit
             same = (known.id, earlier.judge, earlier.metric) == (given.decision_id, given.judge, given.metric) and _holds(earlier, given)
             return _repeat(earlier) if same else _conflict("the idempotency key was used with another payload", "idempotency_key", earlier)
@@ -199,7 +202,7 @@ class _Group:
         known.scores[key] = revision
         self.view.feedback[feedback_id] = (known, key)
         if idempotency_key is not None:
-            self.view.keys[idempotency_key] = (known, revision)
+            self.view.keys[source, idempotency_key] = (known, revision)
         self.added.feedback.append((known, revision))
         return Committed(revision.seq, feedback_id, revision.revision)
 

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
 
 from router.domain.decisions import Decision
 from router.domain.events import Committed, DecisionEvent, DecisionRecord, FeedbackEvent, LogEvent, OutcomeEvent, Snapshot, Write
+from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.errors import RouterError
 from router.storage.codec import decision_row, read_decision
@@ -28,6 +30,8 @@ class MemoryStore:
         self._counts = {"decisions": 0, "outcomes": 0, "feedback": 0}
         self._models: dict[str, list[tuple[float, Model]]] = {}
         self._snapshots: list[Snapshot] = []
+        self._keys: dict[str, ApiKey] = {}
+        self._drawn: dict[tuple[str, int], int] = {}
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         kept = [_as_stored(write) if isinstance(write, Decision) else write for write in writes]
@@ -116,6 +120,36 @@ class MemoryStore:
     def model_versions(self, model_id: str) -> list[tuple[float, Model]]:
         with self._lock:
             return list(self._models.get(model_id, ()))
+
+    def keys(self) -> list[ApiKey]:
+        with self._lock:
+            return list(self._keys.values())
+
+    def save_key(self, key: ApiKey) -> None:
+        with self._lock:
+            self._keys[key.id] = key
+
+    def revoke_key(self, key_id: str, at: float) -> None:
+        with self._lock:
+            if self._keys[key_id].revoked_at is None:
+                self._keys[key_id] = replace(self._keys[key_id], revoked_at=at)
+
+    def draw_budget(self, key_id: str, start: int, *, at_least: int, wanted: int, limit: int) -> int:
+        with self._lock:
+            drawn = self._drawn.get((key_id, start), 0)
+            taken = min(wanted, limit - drawn)
+            if taken < at_least:
+                return 0
+            self._drawn[key_id, start] = drawn + taken
+            return taken
+
+    def change_drawn(self, key_id: str, start: int, nano_usd: int) -> None:
+        with self._lock:
+            self._drawn[key_id, start] += nano_usd
+
+    def drawn_budgets(self) -> dict[tuple[str, int], int]:
+        with self._lock:
+            return dict(self._drawn)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:

@@ -23,9 +23,10 @@ from router.domain.events import (
     Snapshot,
     Write,
 )
+from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.errors import RouterError, StorageUnavailable
-from router.storage import codec, schema
+from router.storage import codec, key_rows, schema
 from router.storage.engine import Durability, answering, open_reader, open_writer
 from router.storage.ledger import Additions, Known, View, apply
 from router.storage.revisions import feedback_entry, feedback_event
@@ -189,6 +190,30 @@ class SqlStore:
             rows = connection.execute(select(models.c.at, models.c.facts).where(models.c.model_id == model_id).order_by(models.c.id)).all()
         return [(row.at, codec.read_model(row.facts)) for row in rows]
 
+    def keys(self) -> list[ApiKey]:
+        with self._reading() as connection:
+            return key_rows.read_keys(connection)
+
+    def save_key(self, key: ApiKey) -> None:
+        with self._writing() as connection:
+            key_rows.add_key(connection, key)
+
+    def revoke_key(self, key_id: str, at: float) -> None:
+        with self._writing() as connection:
+            key_rows.revoke(connection, key_id, at)
+
+    def draw_budget(self, key_id: str, start: int, *, at_least: int, wanted: int, limit: int) -> int:
+        with self._writing() as connection:
+            return key_rows.draw(connection, key_id, start, at_least=at_least, wanted=wanted, limit=limit)
+
+    def change_drawn(self, key_id: str, start: int, nano_usd: int) -> None:
+        with self._writing() as connection:
+            key_rows.change_drawn(connection, key_id, start, nano_usd)
+
+    def drawn_budgets(self) -> dict[tuple[str, int], int]:
+        with self._reading() as connection:
+            return key_rows.read_drawn(connection)
+
     def save_snapshot(self, snapshot: Snapshot) -> None:
         values = {name: getattr(snapshot, name) for name in SNAPSHOT_FIELDS}
         kept = select(snapshots.c.id).order_by(snapshots.c.id.desc()).limit(SNAPSHOTS_KEPT)
@@ -283,7 +308,7 @@ def _view(connection: Connection, writes: Sequence[Write]) -> View:
         view.feedback[revision.feedback_id] = (known, (revision.judge, revision.metric))
     for revision in keyed:
         if revision.idempotency_key is not None:
-            view.keys[revision.idempotency_key] = (by_seq[revision.decision_seq], revision)
+            view.keys[revision.source, revision.idempotency_key] = (by_seq[revision.decision_seq], revision)
     return view
 
 

@@ -105,11 +105,12 @@ feedback = Table(
     Column("before_score", Double),  # what this revision replaces; NULL: nothing
     Column("before_weight", Double),
     Column("others", Text, nullable=False),  # the decision's other active scores, so that a reader looks nothing up
-    Column("idempotency_key", String(255), unique=True),
+    Column("idempotency_key", String(300)),
     Column("comment", Text),
-    Column("source", String(64)),
+    Column("source", String(64), nullable=False),  # "": no key; not NULL, which a unique constraint takes for a new value each time
     UniqueConstraint("feedback_id", "revision"),
     UniqueConstraint("decision_seq", "judge", "metric", "revision"),
+    UniqueConstraint("idempotency_key", "source"),
 )
 
 LOG = (decisions, outcomes, feedback)
@@ -133,4 +134,29 @@ snapshots = Table(
     Column("digest", String(128), nullable=False),
     Column("state", LargeBinary, nullable=False),
     Column("at", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", String(200), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("rate_count", Integer),
+    Column("rate_period_s", Integer),
+    Column("budget_usd", Double),
+    Column("budget_period", String(16)),
+)
+
+key_spend = Table(
+    "key_spend",
+    metadata,
+    Column("key_id", String(64), ForeignKey(api_keys.c.id), primary_key=True),
+    Column("start", Counter, primary_key=True, autoincrement=False),  # Unix time of the period's first second
+    Column("drawn_nano_usd", BigInteger, nullable=False),  # spent, or held by a service that may spend it
 )

@@ -23,7 +23,7 @@ def below(cls: type[Exception]) -> Iterator[type[Exception]]:
 def test_every_error_has_its_own_status() -> None:
     missing = [cls.__name__ for root in (RouterError, LearningError) for cls in below(root) if cls not in errors.STATUS]
     assert missing == []
-    assert set(errors.STATUS.values()) <= {400, 404, 405, 409, 413, 415, 422, 503}
+    assert set(errors.STATUS.values()) <= {400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503}
 
 
 def test_waiting_helps_is_said_in_seconds() -> None:
