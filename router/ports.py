@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from router.domain.events import Committed, DecisionRecord, FeedbackEvent, LogEvent, OutcomeEvent, Snapshot, Write
+from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Snapshot, Write
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.errors import RouterError
@@ -62,7 +62,7 @@ class Store(KeyStore, Protocol):
         """Events with seq > after_seq in seq order, at most ``limit``."""
         ...
 
-    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[OutcomeEvent | FeedbackEvent], int]:
+    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[Evidence], int]:
         """What the fold needs: the events of ``read_log`` without the decisions (most of the bytes, and no evidence).
 
         Covers at most ``limit`` positions and returns the last position covered, ``after_seq`` where the log ends there.
@@ -106,7 +106,7 @@ class Store(KeyStore, Protocol):
     def latest_snapshot(self, features_schema: int) -> Snapshot | None: ...
 
     def counts(self) -> dict[str, int]:
-        """Rows per kind: decisions, outcomes, feedback."""
+        """Rows per kind: decisions, attempts, outcomes, feedback."""
         ...
 
     def check(self) -> None:

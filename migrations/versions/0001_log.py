@@ -1,4 +1,4 @@
-"""The log (decisions, outcomes, feedback), the catalogue's changes, the snapshots, the API keys."""
+"""The log (decisions, attempts, outcomes, feedback), the catalogue's changes, the snapshots."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -45,6 +45,31 @@ def upgrade() -> None:
     in_episode = sa.text("episode_id IS NOT NULL")
     op.create_index(
         "ix_decisions_episode_id_seq", "decisions", ["episode_id", "seq"], sqlite_where=in_episode, postgresql_where=in_episode
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
+        sa.Column("decision_seq", COUNTER, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("model", sa.String(200), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("forced", sa.Boolean(), nullable=False),
+        sa.Column("last", sa.Boolean(), nullable=False),
+        sa.Column("error", sa.String(64)),
+        sa.Column("http_status", sa.Integer()),
+        sa.Column("latency_s", sa.Double()),
+        sa.Column("ttft_s", sa.Double()),
+        sa.Column("input_tokens", sa.BigInteger()),
+        sa.Column("output_tokens", sa.BigInteger()),
+        sa.Column("cached_input_tokens", sa.BigInteger()),
+        sa.Column("reasoning_tokens", sa.BigInteger()),
+        sa.Column("cost_usd", sa.Double()),
+        sa.Column("estimated", sa.Boolean(), nullable=False),
+        sa.Column("request_id", sa.String(128)),
+        sa.PrimaryKeyConstraint("seq", name="pk_attempts"),
+        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_attempts_decision_seq"),
+        sa.UniqueConstraint("decision_seq", "number", name="uq_attempts_decision_seq_number"),
     )
     op.create_table(
         "outcomes",
@@ -139,5 +164,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("key_spend", "api_keys", "snapshots", "models", "feedback", "outcomes", "decisions"):
+    for table in ("key_spend", "api_keys", "snapshots", "models", "feedback", "outcomes", "attempts", "decisions"):
         op.drop_table(table)

@@ -18,6 +18,8 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     """By the caller: says nothing about the model."""
+    REJECTED = "rejected"
+    """The request itself was refused: says nothing about the model either."""
 
 
 class CostSource(StrEnum):
@@ -55,6 +57,37 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One provider call that the service made for a decision."""
+
+    decision_id: str
+    number: int
+    """From 1, in the order in which they were made."""
+    model: str
+    status: Status
+    at: float
+    """When it was sent."""
+    forced: bool = False
+    """True: the model was not drawn for it, as in every attempt after the first."""
+    last: bool = True
+    """The outcome tells what this one did."""
+    error: str | None = None
+    """Name of the failure's class."""
+    http_status: int | None = None
+    latency_s: float | None = None
+    ttft_s: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: float | None = None
+    estimated: bool = False
+    """True: the provider never told the usage, and the tokens are our count of what was sent and received."""
+    request_id: str | None = None
+    """The provider's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
     """A score someone gave a decision. ``score`` in [0, 1]. Natural key: decision + judge + metric."""
 
@@ -84,7 +117,7 @@ class FeedbackChange:
     comment: str | None = None
 
 
-Write = Decision | Outcome | Feedback | FeedbackChange
+Write = Decision | Attempt | Outcome | Feedback | FeedbackChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +150,15 @@ class DecisionEvent:
 
     seq: int
     decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEvent:
+    """A provider call in the log."""
+
+    seq: int
+    decision_seq: int
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +201,9 @@ class FeedbackEvent:
     source: str | None = None
 
 
-LogEvent = DecisionEvent | OutcomeEvent | FeedbackEvent
+Evidence = AttemptEvent | OutcomeEvent | FeedbackEvent
+"""What may teach."""
+LogEvent = DecisionEvent | Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +226,5 @@ class DecisionRecord:
     outcome: Outcome | None
     feedback: tuple[dict[str, Any], ...]
     """Each {id, seq, revision, judge, metric, score (None = retracted), weight, at}, oldest first."""
+    attempts: tuple[Attempt, ...] = ()
+    """The provider calls, where the service made them."""

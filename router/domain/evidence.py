@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from learning.features import from_bytes
 from learning.statistics import Call, Observation
 from learning.targets import Target
-from router.domain.events import FeedbackEvent, LogEvent, OutcomeEvent, Status
+from router.domain.events import AttemptEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
+
+_SAYS_NOTHING = frozenset({Status.CANCELLED, Status.REJECTED})
 
 QUALITY_METRIC = "quality"
 """Only this metric is evidence of quality; others are kept for reports."""
@@ -15,9 +17,13 @@ QUALITY_METRIC = "quality"
 def evidence(event: LogEvent) -> list[Observation | Call]:
     """What one event tells the learner.
 
-    A failure is evidence of reliability and of nothing else; a cancelled call of nothing at all. A correction is the old value
-    taken back and the new one put in.
+    A failure is evidence of reliability and of nothing else; a cancelled or refused call of nothing at all. A correction is the old
+    value taken back and the new one put in. The last attempt is told by the outcome, so that nothing counts twice.
     """
+    if isinstance(event, AttemptEvent):
+        tried = event.attempt
+        failed = not tried.last and tried.status is not Status.OK and tried.status not in _SAYS_NOTHING
+        return [Call(tried.model, True, event.decision_seq)] if failed else []
     if isinstance(event, OutcomeEvent):
         return _of_outcome(event)
     if isinstance(event, FeedbackEvent) and event.metric == QUALITY_METRIC:
@@ -27,7 +33,7 @@ def evidence(event: LogEvent) -> list[Observation | Call]:
 
 def _of_outcome(event: OutcomeEvent) -> list[Observation | Call]:
     outcome = event.outcome
-    if outcome.status is Status.CANCELLED:
+    if outcome.status in _SAYS_NOTHING:
         return []
     failed = outcome.status is not Status.OK
     found: list[Observation | Call] = [Call(event.model, failed, event.decision_seq)]

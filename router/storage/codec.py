@@ -1,6 +1,7 @@
 """Decisions, outcomes, feedback and models to rows and back."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,12 +9,14 @@ import msgspec
 from sqlalchemy import Row
 
 from router.domain.decisions import Decision, Exclusion, Expected
-from router.domain.events import CostSource, Outcome, Status
+from router.domain.events import Attempt, CostSource, Outcome, Status
 from router.domain.models import Model
 from router.storage.revisions import Revision
 
 _UNITS = 2**24
 """Propensities are whole multiples of 1 / _UNITS, so their numerators are exact."""
+
+ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt) if field.name != "decision_id")
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
@@ -94,6 +97,18 @@ def read_decision(row: Row[Any] | SimpleNamespace) -> Decision:
         excluded=_read_excluded(row.excluded),
         expected=None if row.expected is None else _read_expected(row.expected),
     )
+
+
+def attempt_row(seq: int, decision_seq: int, attempt: Attempt) -> dict[str, Any]:
+    """The row of an attempt."""
+    values = {name: getattr(attempt, name) for name in ATTEMPT_FIELDS}
+    return {"seq": seq, "decision_seq": decision_seq, **values, "status": attempt.status.value}
+
+
+def read_attempt(row: Row[Any], decision_id: str) -> Attempt:
+    """An attempt from its row."""
+    values = {name: getattr(row, name) for name in ATTEMPT_FIELDS}
+    return Attempt(decision_id=decision_id, **{**values, "status": Status(row.status)})
 
 
 def outcome_row(seq: int, decision_seq: int, outcome: Outcome) -> dict[str, Any]:

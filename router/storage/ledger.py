@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from router.domain.decisions import Decision
-from router.domain.events import Committed, Feedback, FeedbackChange, Outcome, Write
+from router.domain.events import Attempt, Committed, Feedback, FeedbackChange, Outcome, Write
 from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, OutcomeConflict, RouterError
 from router.storage.codec import decision_row
 from router.storage.revisions import Revision, ScoreKey
@@ -28,6 +28,8 @@ class Known:
     """The whole of it, where the group may repeat it."""
     outcome: tuple[int, Outcome] | None = None
     """With its seq."""
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Their seq by their number."""
     scores: dict[ScoreKey, Revision] = field(default_factory=dict)
     """The latest revision of each feedback."""
 
@@ -55,6 +57,7 @@ class Additions:
     """The records that a group adds to the log."""
 
     decisions: list[tuple[int, Decision]] = field(default_factory=list)
+    attempts: list[tuple[int, Known, Attempt]] = field(default_factory=list)
     outcomes: list[tuple[int, Known, Outcome]] = field(default_factory=list)
     feedback: list[tuple[Known, Revision]] = field(default_factory=list)
 
@@ -75,6 +78,8 @@ class _Group:
         match write:
             case Decision():
                 return self._decision(write)
+            case Attempt():
+                return self._attempt(write)
             case Outcome():
                 return self._outcome(write)
             case Feedback():
@@ -96,6 +101,16 @@ class _Group:
         self.view.decisions[decision.id] = Known(seq, decision.id, decision.model, decision)
         self.added.decisions.append((seq, decision))
         return Committed(seq, decision.id)
+
+    def _attempt(self, attempt: Attempt) -> Committed | RouterError:
+        known = self.view.decisions.get(attempt.decision_id)
+        if known is None:
+            return _no_decision()
+        if attempt.number in known.attempts:
+            return Committed(known.attempts[attempt.number], known.id, repeated=True)
+        seq = known.attempts[attempt.number] = self._next()
+        self.added.attempts.append((seq, known, attempt))
+        return Committed(seq, known.id)
 
     def _outcome(self, outcome: Outcome) -> Committed | RouterError:
         known = self.view.decisions.get(outcome.decision_id)

@@ -7,7 +7,18 @@ from itertools import islice
 from types import SimpleNamespace
 
 from router.domain.decisions import Decision
-from router.domain.events import Committed, DecisionEvent, DecisionRecord, FeedbackEvent, LogEvent, OutcomeEvent, Snapshot, Write
+from router.domain.events import (
+    Attempt,
+    AttemptEvent,
+    Committed,
+    DecisionEvent,
+    DecisionRecord,
+    Evidence,
+    LogEvent,
+    OutcomeEvent,
+    Snapshot,
+    Write,
+)
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.errors import RouterError
@@ -26,8 +37,9 @@ class MemoryStore:
         self._log: list[LogEvent] = []  # the event at index i has seq i + 1
         self._view = View()
         self._decided: list[tuple[Known, Decision]] = []
+        self._attempts: dict[int, list[Attempt]] = {}
         self._revisions: dict[int, list[Revision]] = {}
-        self._counts = {"decisions": 0, "outcomes": 0, "feedback": 0}
+        self._counts = {"decisions": 0, "attempts": 0, "outcomes": 0, "feedback": 0}
         self._models: dict[str, list[tuple[float, Model]]] = {}
         self._snapshots: list[Snapshot] = []
         self._keys: dict[str, ApiKey] = {}
@@ -40,6 +52,9 @@ class MemoryStore:
             events: list[LogEvent] = [DecisionEvent(seq, decision) for seq, decision in added.decisions]
             for _, decision in added.decisions:
                 self._decided.append((self._view.decisions[decision.id], decision))
+            for seq, known, attempt in added.attempts:
+                self._attempts.setdefault(known.seq, []).append(attempt)
+                events.append(AttemptEvent(seq, known.seq, attempt))
             for seq, known, outcome in added.outcomes:
                 decision = _whole(known)
                 events.append(
@@ -59,6 +74,7 @@ class MemoryStore:
                 events.append(feedback_event(revision, known.id, decision.task_type, decision.features_schema, decision.features))
             self._log.extend(sorted(events, key=lambda event: event.seq))
             self._counts["decisions"] += len(added.decisions)
+            self._counts["attempts"] += len(added.attempts)
             self._counts["outcomes"] += len(added.outcomes)
             self._counts["feedback"] += len(added.feedback)
         return results
@@ -67,7 +83,7 @@ class MemoryStore:
         with self._lock:
             return self._log[after_seq : after_seq + limit]
 
-    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[OutcomeEvent | FeedbackEvent], int]:
+    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[Evidence], int]:
         with self._lock:
             covered = self._log[after_seq : after_seq + limit]
             return [event for event in covered if not isinstance(event, DecisionEvent)], after_seq + len(covered)
@@ -107,6 +123,7 @@ class MemoryStore:
             decision=decision,
             outcome=known.outcome[1] if known.outcome else None,
             feedback=tuple(feedback_entry(revision) for revision in self._revisions.get(known.seq, ())),
+            attempts=tuple(self._attempts.get(known.seq, ())),
         )
 
     def models(self) -> list[Model]:

@@ -11,12 +11,14 @@ from sqlalchemy import BindParameter, Connection, Dialect, Select, Table, bindpa
 
 from router.domain.decisions import Decision
 from router.domain.events import (
+    Attempt,
+    AttemptEvent,
     Committed,
     DecisionEvent,
     DecisionRecord,
+    Evidence,
     Feedback,
     FeedbackChange,
-    FeedbackEvent,
     LogEvent,
     Outcome,
     OutcomeEvent,
@@ -30,7 +32,7 @@ from router.storage import codec, key_rows, schema
 from router.storage.engine import Durability, answering, open_reader, open_writer
 from router.storage.ledger import Additions, Known, View, apply
 from router.storage.revisions import feedback_entry, feedback_event
-from router.storage.tables import LOG, decisions, feedback, models, outcomes, snapshots
+from router.storage.tables import LOG, attempts, decisions, feedback, models, outcomes, snapshots
 
 SNAPSHOTS_KEPT = 3
 SNAPSHOT_FIELDS = ("seq", "features_schema", "digest", "state", "at")
@@ -51,12 +53,19 @@ DECISIONS_BY_ID = _brief.where(decisions.c.id.in_(_keys))
 DECISIONS_BY_SEQ = _brief.where(decisions.c.seq.in_(_keys))
 WHOLE_DECISIONS_BY_ID = select(decisions).where(decisions.c.id.in_(_keys))
 OUTCOMES_OF = select(outcomes).where(outcomes.c.decision_seq.in_(_keys))
+ATTEMPT_NUMBERS = select(attempts.c.decision_seq, attempts.c.number, attempts.c.seq).where(attempts.c.decision_seq.in_(_keys))
+ATTEMPTS_OF = select(attempts).where(attempts.c.decision_seq.in_(_keys)).order_by(attempts.c.seq)
 FEEDBACK_OF = select(feedback).where(feedback.c.decision_seq.in_(_keys)).order_by(feedback.c.seq)
 FEEDBACK_BY_ID = select(feedback.c.decision_seq).where(feedback.c.feedback_id.in_(_keys), feedback.c.revision == 1)
 FEEDBACK_BY_KEY = select(feedback).where(feedback.c.idempotency_key.in_(_keys))
 
 DECISION_EVENTS = select(decisions).where(decisions.c.seq >= _first, decisions.c.seq < _end)
 _folded = (decisions.c.id.label("decision_id"), decisions.c.task_type, decisions.c.features_schema, decisions.c.features)
+ATTEMPT_EVENTS = (
+    select(attempts, decisions.c.id.label("decision_id"))
+    .join_from(attempts, decisions, attempts.c.decision_seq == decisions.c.seq)
+    .where(attempts.c.seq >= _first, attempts.c.seq < _end)
+)
 OUTCOME_EVENTS = (
     select(outcomes, *_folded, decisions.c.model.label("decided_model"))
     .join_from(outcomes, decisions, outcomes.c.decision_seq == decisions.c.seq)
@@ -94,7 +103,9 @@ class SqlStore:
         self._reader = open_reader(url)
         self._lock = threading.Lock()
         self._closed = False
-        self._insert_decisions, self._insert_outcomes, self._insert_feedback = (_Insert(table, self._writer.dialect) for table in LOG)
+        dialect = self._writer.dialect
+        self._insert_decisions, self._insert_attempts = _Insert(decisions, dialect), _Insert(attempts, dialect)
+        self._insert_outcomes, self._insert_feedback = _Insert(outcomes, dialect), _Insert(feedback, dialect)
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         with self._writing() as connection:
@@ -105,6 +116,7 @@ class SqlStore:
 
     def _insert(self, connection: Connection, added: Additions) -> None:
         self._insert_decisions(connection, [codec.decision_row(seq, decision) for seq, decision in added.decisions])
+        self._insert_attempts(connection, [codec.attempt_row(seq, known.seq, attempt) for seq, known, attempt in added.attempts])
         self._insert_outcomes(connection, [codec.outcome_row(seq, known.seq, outcome) for seq, known, outcome in added.outcomes])
         self._insert_feedback(connection, [codec.revision_row(revision) for _, revision in added.feedback])
 
@@ -121,7 +133,7 @@ class SqlStore:
         events.sort(key=lambda event: event.seq)
         return events
 
-    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[OutcomeEvent | FeedbackEvent], int]:
+    def read_evidence(self, after_seq: int, limit: int) -> tuple[list[Evidence], int]:
         with self._reading() as connection:
             head = _last_seq(connection)
             first = connection.execute(NEXT_SEQ, {"after": after_seq}).scalar()
@@ -162,6 +174,10 @@ class SqlStore:
             rows = connection.execute(query).all()
             seqs = [row.seq for row in rows]
             ended = {row.decision_seq: row for row in _matching(connection, OUTCOMES_OF, seqs)}
+            tried: dict[int, list[Attempt]] = {}
+            ids = {row.seq: row.id for row in rows}
+            for row in _matching(connection, ATTEMPTS_OF, seqs):
+                tried.setdefault(row.decision_seq, []).append(codec.read_attempt(row, ids[row.decision_seq]))
             scored: dict[int, list[dict[str, Any]]] = {}
             for row in _matching(connection, FEEDBACK_OF, seqs):
                 scored.setdefault(row.decision_seq, []).append(feedback_entry(codec.read_revision(row)))
@@ -171,6 +187,7 @@ class SqlStore:
                 decision=codec.read_decision(row),
                 outcome=codec.read_outcome(ended[row.seq], row.id) if row.seq in ended else None,
                 feedback=tuple(scored.get(row.seq, ())),
+                attempts=tuple(tried.get(row.seq, ())),
             )
             for row in rows
         ]
@@ -266,7 +283,9 @@ def _last_seq(connection: Connection) -> int:
     return max(seq or 0 for seq in connection.execute(LAST_SEQ).one())
 
 
-def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[OutcomeEvent | FeedbackEvent]:
+def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[Evidence]:
+    for row in connection.execute(ATTEMPT_EVENTS, span):
+        yield AttemptEvent(row.seq, row.decision_seq, codec.read_attempt(row, row.decision_id))
     for row in connection.execute(OUTCOME_EVENTS, span):
         yield _outcome_event(row)
     for row in connection.execute(FEEDBACK_EVENTS, span):
@@ -302,6 +321,9 @@ def _view(connection: Connection, writes: Sequence[Write]) -> View:
     for row in _matching(connection, OUTCOMES_OF, list(by_seq)):
         known = by_seq[row.decision_seq]
         known.outcome = (row.seq, codec.read_outcome(row, known.id))
+    if any(isinstance(write, Attempt) for write in writes):
+        for row in _matching(connection, ATTEMPT_NUMBERS, list(by_seq)):
+            by_seq[row.decision_seq].attempts[row.number] = row.seq
     for row in _matching(connection, FEEDBACK_OF, list(by_seq)):
         revision, known = codec.read_revision(row), by_seq[row.decision_seq]
         known.scores[(revision.judge, revision.metric)] = revision
@@ -322,7 +344,7 @@ def _references(writes: Sequence[Write]) -> tuple[list[str], list[str], list[str
         match write:
             case Decision(id=id):
                 made[id] = None
-            case Outcome(decision_id=decision_id):
+            case Attempt(decision_id=decision_id) | Outcome(decision_id=decision_id):
                 named[decision_id] = None
             case Feedback(id=id, decision_id=decision_id, idempotency_key=key):
                 named[decision_id] = None

@@ -1,4 +1,4 @@
-"""The tables. ``decisions``, ``outcomes`` and ``feedback`` together are the log: rows are added, never changed or removed.
+"""The tables. ``decisions``, ``attempts``, ``outcomes`` and ``feedback`` together are the log: rows are added, never changed or removed.
 
 Their ``seq`` is one counter in commit order: the writing transaction reads the highest one under the write lock and counts on.
 """
@@ -68,6 +68,31 @@ Index(
     postgresql_where=decisions.c.episode_id.is_not(None),
 )
 
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("decision_seq", Counter, ForeignKey(decisions.c.seq), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("last", Boolean, nullable=False),
+    Column("error", String(64)),
+    Column("http_status", Integer),
+    Column("latency_s", Double),
+    Column("ttft_s", Double),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cached_input_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("cost_usd", Double),
+    Column("estimated", Boolean, nullable=False),
+    Column("request_id", String(128)),
+    UniqueConstraint("decision_seq", "number"),
+)
+
 outcomes = Table(
     "outcomes",
     metadata,
@@ -113,7 +138,7 @@ feedback = Table(
     UniqueConstraint("idempotency_key", "source"),
 )
 
-LOG = (decisions, outcomes, feedback)
+LOG = (decisions, attempts, outcomes, feedback)
 
 models = Table(
     "models",

@@ -64,6 +64,10 @@ class GroupCommitWriter:
 
         Raises ``Overloaded`` where the queue is full, ``StorageUnavailable``, and what the store refuses the record with.
         """
+        return await self.submit(record)
+
+    def submit(self, record: Write) -> asyncio.Future[Committed]:
+        """Take a record in its turn, at once; the future is done when it is durable. Raises and fails as ``write`` does."""
         if self._loop is None or self._closing:
             raise StorageUnavailable("the log takes no writes: the service is starting or stopping", retry_after_s=RETRY_AFTER_S)
         if self._waiting >= self._max_queue:
@@ -73,7 +77,7 @@ class GroupCommitWriter:
         future: asyncio.Future[Committed] = self._loop.create_future()
         self._waiting += 1
         self._queue.put((record, future))
-        return await future
+        return future
 
     async def close(self) -> None:
         """Take no more writes, and return when every accepted one is answered. The store stays open."""

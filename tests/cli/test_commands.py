@@ -88,7 +88,7 @@ def test_the_database_is_checked_and_upgraded(pointsman: Command, tmp_path: Path
     assert (made["before"], made["after"]) == (None, made["head"])
     assert pointsman("db", "upgrade").out.endswith("already\n")
     ready = pointsman("db", "check", "--json")
-    assert (ready.status, ready.json["ready"], ready.json["rows"]) == (0, True, {"decisions": 0, "outcomes": 0, "feedback": 0})
+    assert (ready.status, ready.json["ready"], ready.json["rows"]) == (0, True, {"decisions": 0, "attempts": 0, "outcomes": 0, "feedback": 0})
     (tmp_path / "foreign.db").write_bytes(b"no database" * 100)
     foreign = pointsman("db", "check", "--database-url", f"sqlite:///{tmp_path}/foreign.db")
     assert (foreign.status, foreign.err.count("\n")) == (2, 1)
