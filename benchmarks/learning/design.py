@@ -76,6 +76,7 @@ def _names(here: list[Entry], *, costly: bool, defaults: bool = True, slow_defau
         c.name
         for c in here
         if (costly or not c.priced)
+        and not c.only_budgets
         and (defaults or c.name not in _DEFAULTS)
         and (slow_defaults or c.seeds == FULL.seeds or "tuned" in c.name or "NIG" in c.name)
     )

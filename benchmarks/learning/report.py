@@ -135,7 +135,7 @@ def _panel(axis: Any, name: str, board: Board) -> None:
     grid = np.geomspace(np.nanmin(cost), np.nanmax(cost), 60)
     axis.plot(grid, [hull(cost, quality, c) for c in grid], color="0.6", lw=1, label="their hull")
     axis.plot(grid, [task_mix(stream, c) for c in grid], color="0.6", lw=1, ls=":", label="best mix per task type, hindsight")
-    for who, colour in ((US, "C3"), ("paretobandit", "C0"), ("paretobandit default", "C9"), ("paretobandit warm", "C2")):
+    for who, colour in ((US, "C3"), ("paretobandit", "C0"), ("paretobandit pacer", "C9"), ("paretobandit warm", "C2")):
         points = [(s[who]["cost_usd"].mean(), s[who]["quality"].mean()) for _, s in budgeted if who in s]
         if points:
             axis.plot(*zip(*sorted(points), strict=True), marker="o", ms=4, color=colour, label=f"{who}, budgets")

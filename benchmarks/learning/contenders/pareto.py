@@ -68,10 +68,9 @@ class ParetoBandit:
         from pareto_bandit.types import RouterConfig
 
         setup = self.setup
-        blended = [(i + o) / 2 / 1000 for i, o in per_m.values()]
+        dearest = max((i + o) / 2 / 1000 for i, o in per_m.values())
         config = RouterConfig(
-            market_cost_floor=min(blended),
-            market_cost_ceiling=max(max(blended), min(blended) * 1.01),
+            market_cost_ceiling=max(RouterConfig.market_cost_ceiling, dearest),  # as its documentation asks
             reward_min=-setup.cost_weight if self.reward == "utility" else 0.0,
         )
         registry = {m: {"input_cost_per_m": i, "output_cost_per_m": o, "time_to_first_token_seconds": 1.0} for m, (i, o) in per_m.items()}

@@ -25,6 +25,8 @@ class Entry:
     """Most seeds that it plays: slow libraries play fewer."""
     budgets: bool = False
     """Whether it can keep a dollar budget."""
+    only_budgets: bool = False
+    """Differs from its sister only under a budget."""
     warm: bool = False
     policy: str = ""
     """Of Pointsman."""
@@ -94,6 +96,14 @@ def _peers() -> list[Entry]:
             pb,
             priced=True,
             note="published cold start, learns the utility, no penalty",
+        ),
+        Entry(
+            "paretobandit pacer",
+            partial(ParetoBandit, cost_penalty=0.0),
+            pb,
+            budgets=True,
+            only_budgets=True,
+            note="published cold start without the fixed penalty: its budget pacer alone",
         ),
         Entry(
             "paretobandit warm",
