@@ -52,26 +52,36 @@ def best_probabilities(mean: FloatArray, sd: FloatArray) -> FloatArray:
     >>> best_probabilities(np.array([1.0, 0.0]), np.array([1.0, 1.0])).round(3).tolist()
     [0.76, 0.24]
     """
-    if not (np.isfinite(mean).all() and np.isfinite(sd).all() and (sd > 0).all()):
+    least, most = float(sd.min()), float(sd.max())
+    if least < _LEAST_SD_SHARE * most:
+        sd = np.maximum(sd, _LEAST_SD_SHARE * most)
+    reach = _REACH * sd
+    upper = mean + reach
+    low, high = float((mean - reach).max()), float(upper.max())
+    if not (least > 0 and math.isfinite(low) and math.isfinite(high) and math.isfinite(float(mean.min()))):
         raise InvalidContext("means must be finite and standard deviations finite and positive")
-    n = len(mean)
-    if n == 1:
+    if len(mean) == 1:
         return np.ones(1)
-    sd = np.maximum(sd, _LEAST_SD_SHARE * sd.max())
-    upper = mean + _REACH * sd
-    low, high = float((mean - _REACH * sd).max()), float(upper.max())
+    if float(upper.min()) > low:
+        return _integrate(mean, sd, low, high)
     rivals = np.flatnonzero(upper > low)
-    p = np.zeros(n)
-    if len(rivals) == 1:
-        p[rivals] = 1.0
-        return p
-    m, s = mean[rivals, None], sd[rivals, None]
+    p = np.zeros(len(mean))
+    p[rivals] = 1.0 if len(rivals) == 1 else _integrate(mean[rivals], sd[rivals], low, high)
+    return p
+
+
+def _integrate(mean: FloatArray, sd: FloatArray, low: float, high: float) -> FloatArray:
+    """The integral by 64 Gauss-Legendre nodes on [low, high]."""
     half = 0.5 * (high - low)
-    z = (half * _NODES + (low + half) - m) / s  # (rivals, nodes)
-    below = np.log(np.maximum(ndtr(z), _TINY))
-    density = np.exp(below.sum(axis=0) - below - 0.5 * z * z)
-    mass = (density @ _NODE_WEIGHTS) / s[:, 0]
-    p[rivals] = mass / mass.sum()
+    z = (half * _NODES + (low + half) - mean[:, None]) / sd[:, None]  # (n, nodes)
+    below = ndtr(z)
+    np.log(np.maximum(below, _TINY, out=below), out=below)
+    z *= z
+    z *= -0.5
+    z -= below
+    z += below.sum(axis=0)
+    mass = (np.exp(z, out=z) @ _NODE_WEIGHTS) / sd
+    p: FloatArray = mass / mass.sum()
     return p
 
 
