@@ -19,6 +19,7 @@ from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
 from router.services.feedback import FeedbackService
+from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.routing import RoutingRules, RoutingService
 from router.services.training import TrainingService
@@ -41,6 +42,7 @@ async def build(settings: Settings) -> Services:
             store, max_queue=settings.write_queue_max, max_group=settings.write_group_max, linger_s=settings.write_linger_s
         )
         models = ModelService(store, base_catalog(settings), clock=time.time)
+        keys, access = await asyncio.to_thread(key_service, settings, store)
         routing, training = _learned(settings, store, writer, models)
     except BaseException:
         store.close()
@@ -54,12 +56,13 @@ async def build(settings: Settings) -> Services:
         except RouterError as exc:
             log.error("service.not_started", reason=exc.message, field=exc.field, remedy=exc.remedy)
             raise
-        log.info("service.started", **_summary(settings, models.catalog, revision), seq=training.seq, digest=training.digest)
+        log.info("service.started", **_summary(settings, models.catalog, revision), access=access, seq=training.seq, digest=training.digest)
 
     async def close() -> None:
         try:
             await writer.close()
             await training.close()
+            await keys.close()
         finally:
             await asyncio.to_thread(store.close)
         log.info("service.closed", seq=training.seq, digest=training.digest)
@@ -72,6 +75,7 @@ async def build(settings: Settings) -> Services:
         routing=routing,
         training=training,
         feedback=FeedbackService(writer, store, clock=time.time, new_id=new_id, keep_comments=settings.store_text),
+        keys=keys,
         schema_revision=revision,
         start=start,
         close=close,
@@ -183,6 +187,19 @@ def open_store(settings: Settings) -> tuple[Store, str]:
     return store, revision.current or "none"
 
 
+def key_service(settings: Settings, store: Store) -> tuple[KeyService, str]:
+    """What checks API keys, and who has access, in words.
+
+    Raises ``ConfigurationInvalid`` where others reach the address and there is no key, ``StorageUnavailable``.
+    """
+    loopback, keys = config.is_loopback(settings.host), store.keys()
+    if not keys and not loopback:
+        raise config.open_to_others()
+    service = KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=loopback)
+    usable = sum(key.usable(time.time()) for key in keys)
+    return service, f"{usable} API key{'s' * (usable != 1)}" if keys else "loopback only: no API keys are configured"
+
+
 def base_catalog(settings: Settings) -> Catalog:
     """What ships, with the operator's file over it; changes made at run time are in the store.
 
@@ -226,5 +243,4 @@ def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, ob
         "policy": settings.policy,
         "catalog_version": models.version,
         "active_models": len(models.active),
-        "access": "loopback only: no API keys are configured",
     }

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=1, le=65535)
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=1024**3)
+    body_receipt_s: float = Field(30.0, gt=0, le=3_600, allow_inf_nan=False)
+    """How long a body may take to arrive."""
 
     policy: str = Field("thompson", pattern=r"^[a-z][a-z0-9_]{0,63}$")
     policy_parameters: dict[str, Finite] = Field(default_factory=dict)
@@ -132,8 +134,6 @@ def examine(**overrides: Any) -> tuple[Settings | None, list[ConfigurationInvali
     except SettingsError:
         remedy = f"write it as a JSON object, e.g. {PREFIX}POLICY_PARAMETERS='{{\"epsilon\": 0.05}}'"
         return None, [*problems, ConfigurationInvalid("a structured setting is not valid JSON", field="policy_parameters", remedy=remedy)]
-    if not _is_loopback(settings.host):
-        problems.append(_open_to_others())
     return settings, problems
 
 
@@ -208,16 +208,18 @@ def _unknown_names(values: Mapping[str, Any], where: str) -> list[ConfigurationI
     return problems
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches the address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _open_to_others() -> ConfigurationInvalid:
+def open_to_others() -> ConfigurationInvalid:
+    """Why a service without API keys does not listen where others reach it."""
     return ConfigurationInvalid(
         "no API keys are configured, so the service listens on loopback addresses only: anyone who reaches it may use it",
         field="host",
-        remedy=f"set {PREFIX}HOST to 127.0.0.1, ::1 or localhost, and put an authenticating proxy in front for other machines",
+        remedy=f"make a key with 'pointsman keys create', or set {PREFIX}HOST to 127.0.0.1, ::1 or localhost",
     )

@@ -100,7 +100,7 @@ def create_app(services: Services) -> FastAPI:
     app.router.routes.sort(key=lambda route: not isinstance(route, HotRoute))  # matching walks the list
     documentation.install(app, [address.body for address in TABLE if address.body is not None])
     errors.install(app)
-    app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes, receipt_s=services.settings.body_receipt_s)
     return app
 
 
@@ -117,5 +117,6 @@ def _responses(address: Address) -> dict[int | str, dict[str, Any]]:
     }
     if address.many is not None:
         shown[207] = {"model": address.many, "description": "Some items of the list were refused"}
-    refusals = (*address.refusals, 400, 413, 415) if address.body is not None else address.refusals
-    return shown | {status: {"model": views.ErrorAnswer} for status in sorted(refusals)}
+    refusals = (*address.refusals, 400, 408, 413, 415) if address.body is not None else address.refusals
+    refusals = refusals if address.tag == "health" else (*refusals, 401, 403, 429, 503)
+    return shown | {status: {"model": views.ErrorAnswer} for status in sorted({*refusals})}

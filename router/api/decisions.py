@@ -8,6 +8,7 @@ from fastapi import Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from router.api.access import READ, allow
 from router.api.hot import answer
 from router.api.routing import told
 from router.api.schemas import DecisionFilter, Name
@@ -20,6 +21,7 @@ _MAX_ID = 128
 
 async def list_decisions(request: Request, chosen: Annotated[DecisionFilter, Query()]) -> Response:
     """Decisions, newest first. Pass `next_before_seq` as `before_seq` for the page that follows."""
+    await allow(request, READ)
     found = await asyncio.to_thread(
         services_of(request).store.decisions,
         before_seq=chosen.before_seq,
@@ -34,6 +36,7 @@ async def list_decisions(request: Request, chosen: Annotated[DecisionFilter, Que
 
 async def get_decision(request: Request, decision_id: str) -> Response:
     """One decision: the eligible models with their propensities, why the others were not eligible, what happened, and every score."""
+    await allow(request, READ)
     usable = len(decision_id) <= _MAX_ID and decision_id.isascii() and decision_id.isprintable()
     record = await asyncio.to_thread(services_of(request).store.decision, decision_id) if usable else None
     if record is None:
@@ -43,11 +46,13 @@ async def get_decision(request: Request, decision_id: str) -> Response:
 
 async def get_policy(request: Request) -> Response:
     """What has been learned for every task type: expected quality, cost and latency per model, and the recommendation."""
+    await allow(request, READ)
     return answer(services_of(request).training.report())
 
 
 async def get_task_policy(request: Request, task_type: Annotated[Name, Path()]) -> Response:
     """What has been learned for one task type; one never seen before is told from the pooled prior."""
+    await allow(request, READ)
     return answer(services_of(request).training.report(task_type))
 
 

@@ -126,6 +126,10 @@ def install(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
             made = generated()
             _, definitions = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF)
             made.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
+            made["components"]["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "description": "A key of `pointsman keys create`, where there are keys."}
+            }
+            made["security"] = [{"key": []}, {}]
             app.openapi_schema = made
         return app.openapi_schema
 

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from router.api.access import FEEDBACK, allow
 from router.api.errors import error_body, status_of
 from router.api.hot import answer
 from router.api.reading import OneOrMany, idempotency_key, read
@@ -27,6 +28,7 @@ async def outcomes(request: Request) -> Response:
     One outcome per decision; the same again is acknowledged and changes nothing. In a list each item is decided by itself:
     207 says that some were refused.
     """
+    await allow(request, FEEDBACK)
     items, many = await _OUTCOMES.read(request)
     services = services_of(request)
     for item in items:
@@ -47,8 +49,11 @@ async def give_feedback(request: Request) -> Response:
     acknowledged; another one is a 409 whose remedy names the feedback to `PUT`. In a list each item is decided by itself:
     207 says that some were refused.
     """
+    source = await allow(request, FEEDBACK)
     items, many = await _FEEDBACK.read(request)
-    results = await services_of(request).feedback.record([_opinion(item) for item in items], idempotency_key=idempotency_key(request))
+    results = await services_of(request).feedback.record(
+        [_opinion(item) for item in items], idempotency_key=idempotency_key(request), source=source
+    )
     told = [(result.item, result.error if isinstance(result, Refused) else _recorded(result)) for result in results]
     spread = items[0].episode_id is not None or items[0].preferred_over is not None
     return _told(told, asked_many=many, tell_many=many or spread)
@@ -56,6 +61,7 @@ async def give_feedback(request: Request) -> Response:
 
 async def correct_feedback(request: Request) -> Response:
     """Replace a score. What was learned becomes exactly what it would be had the new score been the first."""
+    await allow(request, FEEDBACK)
     correction = await read(request, FeedbackCorrection)
     verdict = str(correction.verdict) if correction.verdict is not None else None
     feedback = services_of(request).feedback
@@ -65,6 +71,7 @@ async def correct_feedback(request: Request) -> Response:
 
 async def retract_feedback(request: Request) -> Response:
     """Take a score back. What was learned becomes exactly what it would be without it."""
+    await allow(request, FEEDBACK)
     return answer(_changed(await services_of(request).feedback.retract(_id(request))))
 
 

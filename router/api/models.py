@@ -7,6 +7,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from router.api.access import ADMIN, CATALOGUE, allow
 from router.api.hot import answer
 from router.api.reading import read
 from router.api.schemas import ModelChange, ModelIn, PriceIn, SpeedIn
@@ -16,6 +17,7 @@ from router.domain.models import Model, Price, SpeedFacts
 
 async def list_models(request: Request, include_retired: Annotated[bool, Query()] = False) -> Response:
     """The catalogue in OpenAI's shape, with each model's facts beside it."""
+    await allow(request, CATALOGUE)
     catalog = services_of(request).models.catalog
     shown = catalog.models if include_retired else catalog.active
     return answer({"object": "list", "data": [_told(model) for model in shown], "catalog_version": catalog.version})
@@ -23,6 +25,7 @@ async def list_models(request: Request, include_retired: Annotated[bool, Query()
 
 async def get_model(request: Request, model_id: str) -> Response:
     """One model, and every version of it that was made at run time."""
+    await allow(request, CATALOGUE)
     models = services_of(request).models
     history = await models.history(model_id)
     versions = [{"at": entry.at, **_facts(entry.model)} for entry in history]
@@ -31,6 +34,7 @@ async def get_model(request: Request, model_id: str) -> Response:
 
 async def add_model(request: Request) -> Response:
     """Add a model. It works from the next decision on, from what is known of its family and of all models."""
+    await allow(request, ADMIN)
     given = await read(request, ModelIn)
     provider, _, name = given.id.partition("/")
     model = Model(
@@ -53,6 +57,7 @@ async def add_model(request: Request) -> Response:
 
 async def change_model(request: Request, model_id: str) -> Response:
     """Change facts of a model, such as its price. Decisions use them at once; what was learned stays."""
+    await allow(request, ADMIN)
     given = await read(request, ModelChange)
     facts: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
     if "price" in facts:
@@ -64,6 +69,7 @@ async def change_model(request: Request, model_id: str) -> Response:
 
 async def retire_model(request: Request, model_id: str) -> Response:
     """Take a model out of routing. It stays listed with what was learned; `PATCH` with `retired: false` brings it back."""
+    await allow(request, ADMIN)
     return answer(_told(await services_of(request).models.retire(model_id)))
 
 

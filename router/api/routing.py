@@ -5,6 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from router.api.access import ROUTE, allow
 from router.api.hot import answer
 from router.api.reading import read
 from router.api.schemas import RouteRequest
@@ -19,6 +20,7 @@ async def route(request: Request) -> Response:
     The decision is in the log, with its exact propensity, before this answers. Report what the call did to `/v1/outcomes`
     and what the answer was worth to `/v1/feedback`.
     """
+    await allow(request, ROUTE)
     services = services_of(request)
     task = to_task(await read(request, RouteRequest), services.default_weights)
     return answer(told(await services.routing.route(task)))

@@ -11,6 +11,7 @@ from router.domain.decisions import Decision
 from router.domain.tasks import Task, Weights
 from router.ports import Store
 from router.services.feedback import FeedbackService
+from router.services.keys import KeyService
 from router.services.models import ModelService
 
 
@@ -65,6 +66,7 @@ class Services:
     routing: Routing
     training: Training
     feedback: FeedbackService
+    keys: KeyService
     schema_revision: str
     start: Callable[[], Awaitable[None]] = field(default=_nothing)
     close: Callable[[], Awaitable[None]] = field(default=_nothing)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import database, models, settings
+from router.cli import database, keys, models, settings
 from router.cli.demo import demo
 from router.cli.output import FAILED, print_error
 from router.cli.replay import replay
@@ -48,6 +48,7 @@ app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")
 app.add_typer(settings.app, name="config")
 

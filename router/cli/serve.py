@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from router.config import Settings
 
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="sqlite:///FILE or memory:// (nothing survives).")]
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Loopback address to listen on.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; other than loopback only with API keys.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     database_url: DatabaseUrl = None,
     durability: Annotated[str | None, typer.Option(help="full (survives power loss) or normal (survives a killed process).")] = None,
@@ -39,6 +42,14 @@ def _run(overrides: dict[str, Any]) -> None:
 
     def announce(address: str, _stop: Callable[[], None]) -> None:
         print(f"pointsman listens on {address}  (API reference: {address}/docs; {kept})", flush=True)
-        print("No API keys are configured: only this machine can reach it. Stop with Ctrl-C.", flush=True)
+        print(f"{_access(settings)} Stop with Ctrl-C.", flush=True)
 
     bootstrap.run(settings, on_listening=announce)
+
+
+def _access(settings: "Settings") -> str:
+    from router import config
+
+    if not config.is_loopback(settings.host):
+        return "Every call needs an API key."
+    return "Only this machine can reach it; calls need an API key as soon as one was made ('pointsman keys create')."

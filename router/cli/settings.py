@@ -66,6 +66,7 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
     """Problems that only show when the settings are used: the database, the catalogue, the policy."""
     from learning.errors import LearningError
     from learning.policies import make
+    from router import config
     from router.bootstrap import base_catalog
     from router.errors import ConfigurationInvalid, RouterError
     from router.storage import schema
@@ -83,6 +84,8 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
     except LearningError as exc:
         found.append(ConfigurationInvalid(str(exc), field="policy", remedy="correct policy or policy_parameters"))
     try:
+        if not config.is_loopback(settings.host) and not _has_keys(settings):
+            found.append(config.open_to_others())
         if not settings.in_memory:
             state = schema.check(settings.database_url)
             if state.current is not None and not state.ready and not settings.migrate:
@@ -91,3 +94,17 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
     except RouterError as exc:
         found.append(exc)
     return found
+
+
+def _has_keys(settings: "Settings") -> bool:
+    from router.storage import schema
+
+    if settings.in_memory or not schema.check(settings.database_url).ready:
+        return False
+    from router.storage.sql import SqlStore
+
+    store = SqlStore(settings.database_url)
+    try:
+        return bool(store.keys())
+    finally:
+        store.close()

@@ -22,6 +22,7 @@ from router.domain.models import Capability, Modality, Model, Price
 from router.domain.tasks import Task
 from router.errors import NoEligibleModel
 from router.services.feedback import FeedbackService
+from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.storage.memory import MemoryStore
 from router.storage.writer import GroupCommitWriter
@@ -143,7 +144,8 @@ async def rig(settings: config.Settings) -> AsyncIterator[Rig]:
     models = ModelService(store, Catalog(MODELS), clock=time.time)
     routing = UniformRouting(models, writer)
     feedback = FeedbackService(writer, store, clock=time.time, new_id=new_id)
-    services = Services(settings, store, writer, models, routing, CountingTraining(store), feedback, "0001", writer.start, writer.close)
+    keys = KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=True)
+    services = Services(settings, store, writer, models, routing, CountingTraining(store), feedback, keys, "0001", writer.start, writer.close)
     app = create_app(services)
     async with (
         app.router.lifespan_context(app),

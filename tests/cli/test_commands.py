@@ -15,7 +15,9 @@ from tests.cli.conftest import Command
 from tests.end_to_end.service import environment
 
 COMMANDS = (
-    "serve", "demo", "replay", "models list", "models show", "models add", "models retire", "db upgrade", "db check", "config check",
+    "serve", "demo", "replay",
+    "keys create", "keys list", "keys revoke",
+    "models list", "models show", "models add", "models retire", "db upgrade", "db check", "config check",
 )  # fmt: skip
 
 

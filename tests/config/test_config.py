@@ -95,12 +95,13 @@ def test_malformed_json_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
 def test_loopback_needs_no_key(host: str) -> None:
-    assert config.load(host=host).host == host
+    assert config.is_loopback(config.load(host=host).host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "localhost.example.com", "example.com", ""])
 def test_other_hosts_need_keys(host: str) -> None:
-    error = refused(host=host)
+    assert not config.is_loopback(config.load(host=host).host)
+    error = config.open_to_others()
     assert error.field == "host"
     assert "no API keys are configured" in error.message
 

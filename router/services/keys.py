@@ -1,0 +1,227 @@
+"""Who may do what, how fast, and for how much: API keys as the service enforces them."""
+
+import asyncio
+import hmac
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from router.domain.keys import NANO_USD, ApiKey, Rate, Scope, digest_of, key_name, new_token, prefix_of, window
+from router.errors import BudgetExhausted, KeyConflict, KeyMissing, KeyNotFound, RateExceeded, ScopeMissing, StorageUnavailable
+from router.ports import KeyStore
+
+MAX_AGE_S = 2.0
+"""A key that was revoked or made elsewhere is known after this long."""
+_SHARE_DRAWN = 100
+"""A service draws a hundredth of a budget at a time: so much is lost at most where it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Money set aside for one call; ``settle`` it once."""
+
+    key_id: str | None
+    start: int
+    """Of the budget's period."""
+    nano_usd: int
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+
+    def take(self, rate: Rate, now: float) -> float:
+        """0 where a request may pass, else the seconds until one may."""
+        self.tokens = min(rate.count, self.tokens + max(0.0, now - self.at) * rate.count / rate.period_s)
+        self.at = now
+        if self.tokens >= 1:
+            self.tokens -= 1
+            return 0.0
+        return (1 - self.tokens) * rate.period_s / rate.count
+
+
+@dataclass(slots=True)
+class _Account:
+    """One key's budget in one period, as far as this process holds it."""
+
+    drawn: int = 0
+    used: int = 0
+    """Spent or reserved."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class KeyService:
+    """Keeps the keys for at most ``MAX_AGE_S``, a bucket per key, and what is left of its budget.
+
+    Rates hold for this process; budgets for every process on the database, since each draws its part from there before it spends.
+    ``loopback``: while no key was ever made, anyone who reaches the service may use it.
+    """
+
+    def __init__(
+        self, store: KeyStore, *, clock: Callable[[], float], monotonic: Callable[[], float], new_id: Callable[[str], str], loopback: bool
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._monotonic = monotonic
+        self._new_id = new_id
+        self._loopback = loopback
+        self._keys: dict[str, ApiKey] = {}
+        self._by_id: dict[str, ApiKey] = {}
+        self._read_at = -math.inf
+        self._reading = asyncio.Lock()
+        self._buckets: dict[str, _Bucket] = {}
+        self._accounts: dict[tuple[str, int], _Account] = {}
+
+    async def admit(self, token: str | None, scopes: frozenset[Scope]) -> str | None:
+        """The id of the key that a request came with; None where none is needed. Any of ``scopes`` will do.
+
+        Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``StorageUnavailable``.
+        """
+        if self._monotonic() - self._read_at > MAX_AGE_S:
+            await self._refresh()
+        if not self._keys and self._loopback:
+            return None
+        key = self._owner(token)
+        if not scopes & key.scopes:
+            raise ScopeMissing(
+                "the API key may not do this",
+                field="Authorization",
+                remedy=f"use a key with the scope {' or '.join(sorted(scopes))}: pointsman keys create NAME --scope {min(scopes)}",
+            )
+        if key.rate is not None:
+            self._limit(key.id, key.rate)
+        return key.id
+
+    async def reserve(self, key_id: str | None, usd: float) -> Reservation:
+        """Set aside what a call may cost at most; settle it when the call has ended, whatever became of it.
+
+        Raises ``BudgetExhausted``, ``StorageUnavailable``.
+        """
+        key = self._by_id.get(key_id) if key_id is not None else None
+        if key is None or key.budget is None:
+            return Reservation(None, 0, 0)
+        start, end = window(key.budget.period, self._clock())
+        nano, limit = _nano(usd), _nano(key.budget.usd)
+        account = self._account(key.id, start)
+        while account.used + nano > account.drawn:
+            async with account.lock:
+                missing = account.used + nano - account.drawn
+                if missing <= 0:
+                    continue
+                drawn = await asyncio.to_thread(
+                    self._store.draw_budget, key.id, start, at_least=missing, wanted=max(missing, limit // _SHARE_DRAWN), limit=limit
+                )
+                if not drawn:
+                    raise BudgetExhausted(
+                        "the API key's budget does not cover this call",
+                        field="Authorization",
+                        remedy="wait for the next period, send a smaller request, or use a key with a larger budget",
+                        retry_after_s=max(1.0, end - self._clock()),
+                    )
+                account.drawn += drawn
+        account.used += nano  # nothing was awaited since the check
+        return Reservation(key.id, start, nano)
+
+    def settle(self, reservation: Reservation, usd: float | None) -> None:
+        """Replace a reservation by what the call cost; None, an unknown cost, keeps what was set aside."""
+        if reservation.key_id is not None and usd is not None:
+            self._account(reservation.key_id, reservation.start).used += _nano(usd) - reservation.nano_usd
+
+    async def create(self, key: ApiKey) -> tuple[ApiKey, str]:
+        """Keep a key made from ``key``'s name, scopes and limits, and return it with its token, which is not kept.
+
+        Raises ``TaskInvalid``, ``KeyConflict``, ``StorageUnavailable``.
+        """
+        name, now = key_name(key.name), self._clock()
+        if any(known.name == name and known.usable(now) for known in await self.known()):
+            raise KeyConflict("a key with this name is in use", field="name", remedy="choose another name, or revoke that key first")
+        token = new_token()
+        digest = digest_of(token)
+        if digest is None:
+            raise AssertionError("a new token has the form of a token")
+        made = ApiKey(
+            self._new_id("key"), name, prefix_of(token), digest, key.scopes, now, key.expires_at, rate=key.rate, budget=key.budget
+        )
+        await asyncio.to_thread(self._store.save_key, made)
+        self._read_at = -math.inf
+        return made, token
+
+    async def revoke(self, id_or_name: str) -> ApiKey:
+        """Revoke a key by its id, its prefix or its name; services know within ``MAX_AGE_S``.
+
+        Raises ``KeyNotFound``, ``StorageUnavailable``.
+        """
+        found = [key for key in await self.known() if id_or_name in (key.id, key.name, key.prefix) and key.revoked_at is None]
+        if len(found) != 1:
+            raise KeyNotFound(
+                "no key that is not revoked has this id or name" if not found else "several keys have this name",
+                field="key",
+                remedy="'pointsman keys list' shows the ids",
+            )
+        await asyncio.to_thread(self._store.revoke_key, found[0].id, self._clock())
+        self._read_at = -math.inf
+        return found[0]
+
+    async def known(self) -> list[ApiKey]:
+        """Every key, as the database has it now."""
+        return await asyncio.to_thread(self._store.keys)
+
+    async def drawn_usd(self) -> dict[tuple[str, int], float]:
+        """What was spent, and what services hold to spend, by key id and start of the period."""
+        return {place: nano / NANO_USD for place, nano in (await asyncio.to_thread(self._store.drawn_budgets)).items()}
+
+    async def close(self) -> None:
+        """Put back what was drawn and not spent; calls that have not ended count as spent. Where a call cost more, add that."""
+        for (key_id, start), account in self._accounts.items():
+            if account.drawn != account.used:
+                await asyncio.to_thread(self._store.change_drawn, key_id, start, account.used - account.drawn)
+        self._accounts.clear()
+
+    async def _refresh(self) -> None:
+        async with self._reading:
+            now = self._monotonic()
+            if now - self._read_at <= MAX_AGE_S:
+                return
+            keys = await asyncio.to_thread(self._store.keys)
+            if self._keys and not keys:
+                raise StorageUnavailable("the API keys are gone from the database", remedy="restore the database, then restart the service")
+            self._keys = {key.digest: key for key in keys}
+            self._by_id = {key.id: key for key in keys}
+            self._buckets = {key_id: bucket for key_id, bucket in self._buckets.items() if key_id in self._by_id}
+            self._read_at = now  # from before the read: what was revoked during it is not missed for longer
+
+    def _owner(self, token: str | None) -> ApiKey:
+        digest = digest_of(token) if token is not None else None
+        key = self._keys.get(digest) if digest is not None else None
+        # Who looks a digest up in a table tells by the time it takes at most something about digests, which do not lead to tokens.
+        if digest is None or key is None or not hmac.compare_digest(key.digest, digest) or not key.usable(self._clock()):
+            raise KeyMissing(
+                "no valid API key came with the request",
+                field="Authorization",
+                remedy="send the header Authorization: Bearer KEY with a key that is neither expired nor revoked",
+            )
+        return key
+
+    def _limit(self, key_id: str, rate: Rate) -> None:
+        now = self._monotonic()
+        bucket = self._buckets.get(key_id)
+        if bucket is None:
+            bucket = self._buckets[key_id] = _Bucket(float(rate.count), now)
+        wait_s = bucket.take(rate, now)
+        if wait_s:
+            raise RateExceeded(
+                f"the API key is limited to {rate.count} requests per {rate.period_s} s",
+                field="Authorization",
+                remedy="retry after the time in Retry-After",
+                retry_after_s=wait_s,
+            )
+
+    def _account(self, key_id: str, start: int) -> _Account:
+        return self._accounts.setdefault((key_id, start), _Account())
+
+
+def _nano(usd: float) -> int:
+    if not (math.isfinite(usd) and usd >= 0):
+        raise ValueError("an amount of money is a finite number of at least 0")
+    return math.ceil(usd * NANO_USD)
