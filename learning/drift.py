@@ -36,6 +36,10 @@ from learning.targets import PRIORS, Target
 _SIZES = (0.25, 0.5, 1.0)
 _LEAST_REFERENCE = 20.0
 """Weight of the evidence a value is compared with."""
+_FIRM_REFERENCE = 70.0
+"""The same, for a comparison that leaves out suspected values: it no longer averages out its own error."""
+_SUSPICION = 2.0
+"""Logarithm of the e-value from which on the values since the last restart are left out of what new ones are compared with."""
 _LEAST_SINCE = 4
 """Values that a change must rest on."""
 _CLIP = 3.0
@@ -66,7 +70,7 @@ class Watched:
 
 
 WATCHED: Mapping[Target, Watched] = {
-    Target.QUALITY: Watched(1e4, 0.1, 32),
+    Target.QUALITY: Watched(3e4, 0.1, 32),
     Target.OUTPUT_TOKENS: Watched(1e6, 0.25, 12),
     Target.LATENCY: Watched(1e6, 0.5, 12),
 }
@@ -96,7 +100,7 @@ class Incident:
     before: Level
     """What was expected of the calls since."""
     after: Level
-    """What they brought."""
+    """What they brought up to the latest alarm; read when it was most striking, so the truth may lie a little nearer to ``before``."""
     log10_e: float
     """Evidence against "nothing has changed": base-10 logarithm of the e-value."""
     last: int
@@ -153,6 +157,11 @@ class _Stream:
                     return log_e, self.since[side + own.index(top)]
         return None
 
+    def top(self) -> tuple[float, int]:
+        """The highest of the six, and where it restarted last."""
+        level = max(self.level)
+        return level, self.since[self.level.index(level)]
+
     def reset(self) -> None:
         self.level = [0.0] * 6
 
@@ -204,16 +213,19 @@ class Watch:
         own.age += 1
         slope = float(own.slopes @ (observation.features - column / column[0])[1:])
         sums = n, float(statistics.moment[target, cell, 0]) * decay, float(statistics.square[target, cell]) * decay
+        whole = self._streams.setdefault((target, model, None), _Stream())
+        kept = self._kept.setdefault((target, model, task_type), [])
+        suspected, since = max(own.top(), whole.top())
+        if suspected > _SUSPICION:
+            sums = _without(sums, statistics, [k.observation for k in kept if k.observation.clock >= since])
         expected, sd, gains = _compare(observation, sums, slope, watched.slack)
         if observation.weight < 1.0:
             gains = [observation.weight * gain for gain in gains]
         log_threshold = math.log(watched.threshold)
-        kept = self._kept.setdefault((target, model, task_type), [])
         kept.append(_Kept(observation, expected, sd))
         if len(kept) > watched.kept:
             del kept[0]
-        for scope in (task_type, None):
-            stream = self._streams.setdefault((target, model, scope), _Stream())
+        for scope, stream in ((task_type, own), (None, whole)):
             stream.step(gains, clock)
             fired = stream.fired(log_threshold)
             if fired is not None:
@@ -239,7 +251,11 @@ class Watch:
         n = len(news)
         sd = math.sqrt(math.fsum(k.sd**2 for k in news)) / n
         before = _level(math.fsum(k.expected for k in news) / n, sd / 2.0, alarm.target)
-        after = _level(math.fsum(k.observation.value for k in news) / n, sd, alarm.target)
+        mean = math.fsum(k.observation.value for k in news) / n
+        if alarm.target is Target.QUALITY:  # scores that all agree are no proof of certainty
+            mean = (mean * n + 0.5) / (n + 1.0)
+            sd = max(sd, math.sqrt(max(mean * (1.0 - mean), 0.0) / (n + 1.0)))
+        after = _level(mean, sd, alarm.target)
         for (target, model, scope), stream in self._streams.items():
             if (target, model) == (alarm.target, alarm.model) and (alarm.task_type is None or scope in (None, alarm.task_type)):
                 stream.reset()
@@ -326,6 +342,17 @@ def _slopes(statistics: Statistics, target: Target, cell: int, decay: float) -> 
     together = moment[1:] - column * moment[0] / gram[0, 0] + ridge * start
     slopes: FloatArray = np.linalg.solve(spread + ridge * np.eye(N_FEATURES - 1), together).astype(np.float64, copy=False)
     return slopes
+
+
+def _without(
+    sums: tuple[float, float, float], statistics: Statistics, suspected: Sequence[Observation]
+) -> tuple[float, float, float]:
+    """A cell's sums without the values since a suspected change, which would draw the comparison towards themselves."""
+    n, total, square = sums
+    for o in suspected:
+        weight = statistics.weight_now(o)
+        n, total, square = n - weight, total - weight * o.value, square - weight * o.value**2
+    return (n, total, square) if n >= _FIRM_REFERENCE else sums
 
 
 def _compare(observation: Observation, sums: tuple[float, float, float], slope: float, slack: float) -> tuple[float, float, list[float]]:

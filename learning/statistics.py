@@ -201,6 +201,10 @@ class Statistics:
     def _half_life(self, target: Target) -> float:
         return self.half_life * PRIORS[target].half_life_share
 
+    def weight_now(self, observation: Observation) -> float:
+        """Weight of an observation as of now, its cell's cuts left aside."""
+        return observation.weight * float(2.0 ** ((observation.clock - self.now) / self._half_life(observation.target)))
+
     def _weigh(self, clock: int, target: Target) -> float:
         if clock > self.now:
             self.now = clock

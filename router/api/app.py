@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from router.api import decisions, documentation, errors, feedback, health, models, routing, schemas, views
+from router.api import chat, conversation, decisions, documentation, errors, feedback, health, incidents, models, routing, schemas, views
 from router.api.hot import HotRoute
 from router.api.limits import BodyLimit
 from router.api.services import Services
@@ -36,6 +36,10 @@ class Address:
 TABLE: tuple[Address, ...] = (
     Address("POST", "/v1/route", routing.route, views.RouteAnswer, "route", schemas.RouteRequest, refusals=(422, 503), hot=True),
     Address(
+        "POST", "/v1/chat/completions", chat.chat_completions, views.ChatAnswer, "call", conversation.ChatRequest,
+        refusals=(422, 502, 503), hot=True,
+    ),
+    Address(
         "POST", "/v1/feedback", feedback.give_feedback, views.FeedbackAnswer, "learn", schemas.FeedbackIn,
         many=views.FeedbackResults, refusals=(404, 409, 422, 503), hot=True,
     ),
@@ -50,6 +54,7 @@ TABLE: tuple[Address, ...] = (
     Address("DELETE", "/v1/feedback/{feedback_id}", feedback.retract_feedback, views.ChangeAnswer, "learn", refusals=(404, 503), hot=True),
     Address("GET", "/v1/policy", decisions.get_policy, views.PolicyView, "read"),
     Address("GET", "/v1/policy/{task_type}", decisions.get_task_policy, views.PolicyView, "read", refusals=(422,)),
+    Address("GET", "/v1/incidents", incidents.list_incidents, views.IncidentList, "read"),
     Address("GET", "/v1/decisions", decisions.list_decisions, views.DecisionPage, "read", refusals=(422, 503)),
     Address("GET", "/v1/decisions/{decision_id}", decisions.get_decision, views.DecisionView, "read", refusals=(404, 503)),
     Address("GET", "/v1/models", models.list_models, views.ModelList, "catalogue", refusals=(422,)),

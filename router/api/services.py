@@ -1,15 +1,17 @@
 """What the HTTP edge is given to work with."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.requests import Request
 
+from learning.drift import Incident
 from router.config import Settings
 from router.domain.decisions import Decision
 from router.domain.tasks import Task, Weights
 from router.ports import Store
+from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.keys import KeyService
 from router.services.models import ModelService
@@ -37,6 +39,11 @@ class Training(Protocol):
     @property
     def lag(self) -> int:
         """Events committed and not yet folded."""
+        ...
+
+    @property
+    def incidents(self) -> Sequence[Incident]:
+        """Changes of models that were found, oldest first."""
         ...
 
     def report(self, task_type: str | None = None) -> Any:
@@ -70,6 +77,8 @@ class Services:
     schema_revision: str
     start: Callable[[], Awaitable[None]] = field(default=_nothing)
     close: Callable[[], Awaitable[None]] = field(default=_nothing)
+    execution: ExecutionService | None = None
+    """None: the service decides and makes no calls."""
 
     @property
     def default_weights(self) -> Weights:

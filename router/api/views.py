@@ -97,6 +97,61 @@ class OutcomeView(BaseModel):
     hardware_s: float | None
 
 
+class AttemptTold(BaseModel):
+    """One provider call, in an answer."""
+
+    model: str
+    status: str
+    error: str | None
+    latency_s: float | None
+    forced: bool
+
+
+class AttemptView(AttemptTold):
+    """One provider call, as the log tells it."""
+
+    decision_id: str
+    number: int
+    at: float
+    last: bool
+    http_status: int | None
+    ttft_s: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_input_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    estimated: bool = Field(description="true: our own count, since the provider never told.")
+    request_id: str | None
+
+
+class RouterTold(BaseModel):
+    """What was decided and what it took."""
+
+    decision_id: str
+    chosen: str
+    model: str = Field(description="The one that answered.")
+    reason: str
+    propensity: float
+    forced: bool
+    fallback: bool
+    task_type: str
+    cost_usd: float | None
+    attempts: list[AttemptTold]
+
+
+class ChatAnswer(BaseModel, extra="allow"):
+    """OpenAI's chat completion with a `router` object; with `stream: true` its chunks as server-sent events."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None
+    router: RouterTold
+
+
 class ScoreView(BaseModel):
     """One revision of a score; null = retracted."""
 
@@ -122,6 +177,7 @@ class DecisionView(_Chosen):
     eligible: list[Eligible]
     catalog_version: str
     outcome: OutcomeView | None
+    attempts: list[AttemptView]
     feedback: list[ScoreView]
 
 
@@ -268,11 +324,20 @@ class ModelHistory(ModelView):
     versions: list[ModelVersionView]
 
 
+class UnavailableProvider(BaseModel):
+    """A provider that cannot be called, and what to do about it."""
+
+    provider: str
+    remedy: str
+    models: int
+
+
 class ModelList(BaseModel):
-    """The catalogue."""
+    """The models that can be called; where no provider can, the whole catalogue, to choose from."""
 
     object: Literal["list"]
     data: list[ModelView]
+    unavailable: list[UnavailableProvider]
     catalog_version: str
 
 
@@ -307,6 +372,31 @@ class Readiness(BaseModel):
     durability: Literal["full", "normal", "none"]
     writer: WriterState
     catalog: CatalogState
+
+
+class IncidentView(BaseModel):
+    """A model has changed. Tokens and seconds are typical values (geometric means)."""
+
+    status: Literal["open", "closed"]
+    model: str
+    task_type: str | None = Field(description="null = on its task types taken together.")
+    target: Literal["quality", "output_tokens", "latency_s"]
+    direction: Literal["up", "down"]
+    before: Estimate = Field(description="What was expected of the calls since the change.")
+    after: Estimate = Field(description="What they brought.")
+    log10_e: float = Field(description="How sure: base-10 logarithm of the e-value against no change; 4 = at most 1 in 10,000 by chance.")
+    alarms: int
+    opened_seq: int = Field(description="Log position of the decision that gave it away.")
+    since_seq: int = Field(description="Estimated log position of the change.")
+    latest_seq: int = Field(description="Log position of the latest alarm.")
+    closed_seq: int | None
+
+
+class IncidentList(BaseModel):
+    """Incidents, newest first."""
+
+    incidents: list[IncidentView]
+    seq: int = Field(description="Log position up to which the log is learned.")
 
 
 class PolicyView(BaseModel, extra="allow"):

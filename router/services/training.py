@@ -1,12 +1,13 @@
 """Tails the log, folds it into the learner, publishes one immutable posterior and keeps snapshots."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from learning import state
 from learning.choice import Offers, Preference
+from learning.drift import Incident
 from learning.errors import IncompatibleState
 from learning.features import SCHEMA_VERSION
 from learning.learner import ArmFacts, Learner
@@ -16,6 +17,7 @@ from learning.statistics import Call
 from router.domain.catalog import Catalog
 from router.domain.events import Group, LogEvent, Snapshot
 from router.domain.evidence import evidence
+from router.domain.incidents import described
 from router.domain.offers import facts_of, offers_of
 from router.domain.tasks import needed_modalities
 from router.errors import StorageUnavailable
@@ -57,6 +59,7 @@ class TrainingService:
         self._committed = 0
         self._digest = (-1, "")
         self._snapshot_seq = 0
+        self._told: frozenset[tuple[object, ...]] = frozenset()
         self._news = asyncio.Event()
         self._folded = asyncio.Condition()
         self._tail: asyncio.Task[None] | None = None
@@ -83,6 +86,11 @@ class TrainingService:
         if self._digest[0] != learner.seq:
             self._digest = learner.seq, learner.digest()
         return self._digest[1]
+
+    @property
+    def incidents(self) -> Sequence[Incident]:
+        """Changes of models that were found, oldest first."""
+        return self._learner.incidents
 
     def use_catalog(self, catalog: Catalog) -> None:
         """Know the catalogue's models and what is published about them, from now on."""
@@ -180,8 +188,17 @@ class TrainingService:
                 await asyncio.sleep(0)
             self._learner.advance(upto)
             self._published = self._learner.posterior()
+            self._tell_incidents()
             async with self._folded:
                 self._folded.notify_all()
+
+    def _tell_incidents(self) -> None:
+        """Log each incident once; those of a log that is read back at the start were told when they opened."""
+        known = {(i.model, i.task_type, i.target, i.opened): i for i in self._learner.incidents}
+        if self._tail is not None:
+            for key in known.keys() - self._told:
+                log.warning("incident.opened", seq=known[key].opened, since_seq=known[key].since, **described(known[key]))
+        self._told = frozenset(known)
 
     def _fold(self, event: LogEvent) -> None:
         for item in evidence(event):

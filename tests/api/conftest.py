@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from learning.drift import Incident
 from router import config
 from router.api.app import create_app
 from router.api.services import Services
@@ -95,6 +96,7 @@ class CountingTraining:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.lag = 0
+        self.incidents: list[Incident] = []
 
     @property
     def seq(self) -> int:

@@ -112,7 +112,7 @@ def test_a_price_change_acts_on_the_next_decision() -> None:
 
 
 def test_forgetting_follows_a_model_that_degrades() -> None:
-    """A model loses 0.3 after 1,500 of 2,300 scores: with a half-life of 500 and no detector its estimate is less than 0.6 as far off as without."""
+    """A model loses 0.3 after 1,500 of 2,300 scores: without a detector, a half-life of 500 leaves its estimate under 0.6 as far off."""
     off = {}
     for half_life in (1e9, 500.0):
         errors = []
