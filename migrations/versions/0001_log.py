@@ -94,6 +94,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("decision_seq", name="uq_outcomes_decision_seq"),
     )
     op.create_table(
+        "cost_changes",
+        sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
+        sa.Column("decision_seq", COUNTER, nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("before_usd", sa.Double()),
+        sa.Column("cost_usd", sa.Double()),
+        sa.PrimaryKeyConstraint("seq", name="pk_cost_changes"),
+        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_cost_changes_decision_seq"),
+        sa.UniqueConstraint("decision_seq", "revision", name="uq_cost_changes_decision_seq_revision"),
+    )
+    op.create_table(
         "feedback",
         sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
         sa.Column("feedback_id", sa.String(64), nullable=False),
@@ -164,5 +176,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("key_spend", "api_keys", "snapshots", "models", "feedback", "outcomes", "attempts", "decisions"):
+    for table in ("key_spend", "api_keys", "snapshots", "models", "feedback", "cost_changes", "outcomes", "attempts", "decisions"):
         op.drop_table(table)

@@ -117,7 +117,16 @@ class FeedbackChange:
     comment: str | None = None
 
 
-Write = Decision | Attempt | Outcome | Feedback | FeedbackChange
+@dataclass(frozen=True, slots=True)
+class CostChange:
+    """A correction of what a decision's call cost, computed anew; None = unknown. A reported cost is never corrected."""
+
+    decision_id: str
+    cost_usd: float | None
+    at: float
+
+
+Write = Decision | Attempt | Outcome | CostChange | Feedback | FeedbackChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +210,26 @@ class FeedbackEvent:
     source: str | None = None
 
 
-Evidence = AttemptEvent | OutcomeEvent | FeedbackEvent
+@dataclass(frozen=True, slots=True)
+class CostEvent:
+    """A change of the cost of one call. Folding ``after_usd`` and unfolding ``before_usd`` is exact; None was never folded."""
+
+    seq: int
+    decision_seq: int
+    decision_id: str
+    task_type: str
+    model: str
+    """The model that served."""
+    features_schema: int
+    features: bytes
+    status: Status
+    """Of the outcome: only a call that went well is evidence of cost."""
+    before_usd: float | None
+    after_usd: float | None
+    at: float
+
+
+Evidence = AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent
 """What may teach."""
 LogEvent = DecisionEvent | Evidence
 

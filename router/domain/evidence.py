@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from learning.features import from_bytes
 from learning.statistics import Call, Observation
 from learning.targets import Target
-from router.domain.events import AttemptEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
+from router.domain.events import AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
 
 _SAYS_NOTHING = frozenset({Status.CANCELLED, Status.REJECTED})
 
@@ -26,6 +26,8 @@ def evidence(event: LogEvent) -> list[Observation | Call]:
         return [Call(tried.model, True, event.decision_seq)] if failed else []
     if isinstance(event, OutcomeEvent):
         return _of_outcome(event)
+    if isinstance(event, CostEvent):
+        return _of_cost(event)
     if isinstance(event, FeedbackEvent) and event.metric == QUALITY_METRIC:
         return _of_feedback(event)
     return []
@@ -49,6 +51,17 @@ def _of_outcome(event: OutcomeEvent) -> list[Observation | Call]:
     features = from_bytes(event.features, event.features_schema)
     found += [Observation(target, event.model, event.task_type, features, value, event.decision_seq) for target, value in measured]
     return found
+
+
+def _of_cost(event: CostEvent) -> list[Observation | Call]:
+    if event.status is not Status.OK:
+        return []
+    features = from_bytes(event.features, event.features_schema)
+    return [
+        Observation(Target.COST, event.model, event.task_type, features, math.log(usd), event.decision_seq, sign, correction=True)
+        for usd, sign in ((event.before_usd, -1.0), (event.after_usd, 1.0))
+        if usd is not None and usd > 0
+    ]
 
 
 def _of_feedback(event: FeedbackEvent) -> list[Observation | Call]:

@@ -1,11 +1,11 @@
 """What a call costs, and which price was in force when: unknown stays unknown and is never zero."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 
-from router.domain.events import Outcome
+from router.domain.events import CostSource, Outcome
 from router.domain.models import Model, Price
 
 STALE_DAYS = 180
@@ -73,6 +73,11 @@ def billed(outcome: Outcome) -> Billed:
     )
 
 
+def recosted(outcome: Outcome, cost_usd: float | None) -> Outcome:
+    """The outcome with its cost computed anew."""
+    return replace(outcome, cost_usd=cost_usd, cost_source=None if cost_usd is None else CostSource.COMPUTED)
+
+
 def token_rates(price: Price | None) -> tuple[float, float] | None:
     """Input and output in USD per million tokens; None where the tokens do not tell the cost."""
     return None if price is None or price.usd_per_hardware_s is not None else (price.input_usd_per_mtok, price.output_usd_per_mtok)
@@ -95,7 +100,13 @@ def timeline(base: Model | None, versions: Sequence[tuple[float, Model]]) -> tup
 
 def price_at(known: Sequence[Dated], at: float) -> Price | None:
     """The price in force at Unix time ``at``: of those whose date had come, the one that was learned last."""
-    return next((dated.price for dated in reversed(known) if dated.since <= at), None)
+    dated = in_force(known, at)
+    return None if dated is None else dated.price
+
+
+def in_force(known: Sequence[Dated], at: float) -> Dated | None:
+    """The same with its date; None where nothing was known yet."""
+    return next((dated for dated in reversed(known) if dated.since <= at), None)
 
 
 def moment(text: str) -> float | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from router.domain.decisions import Decision
-from router.domain.events import Attempt, Committed, Feedback, FeedbackChange, Outcome, Write
+from router.domain.events import Attempt, Committed, CostChange, CostSource, Feedback, FeedbackChange, Outcome, Write
 from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, OutcomeConflict, RouterError
 from router.storage.codec import decision_row
+from router.storage.cost_rows import CostRevision
 from router.storage.revisions import Revision, ScoreKey
 
 SourceKey = tuple[str | None, str]
@@ -28,6 +29,8 @@ class Known:
     """The whole of it, where the group may repeat it."""
     outcome: tuple[int, Outcome] | None = None
     """With its seq."""
+    recost: CostRevision | None = None
+    """The latest correction of the outcome's cost."""
     attempts: dict[int, int] = field(default_factory=dict)
     """Their seq by their number."""
     scores: dict[ScoreKey, Revision] = field(default_factory=dict)
@@ -59,6 +62,7 @@ class Additions:
     decisions: list[tuple[int, Decision]] = field(default_factory=list)
     attempts: list[tuple[int, Known, Attempt]] = field(default_factory=list)
     outcomes: list[tuple[int, Known, Outcome]] = field(default_factory=list)
+    costs: list[tuple[Known, CostRevision]] = field(default_factory=list)
     feedback: list[tuple[Known, Revision]] = field(default_factory=list)
 
 
@@ -82,6 +86,8 @@ class _Group:
                 return self._attempt(write)
             case Outcome():
                 return self._outcome(write)
+            case CostChange():
+                return self._cost(write)
             case Feedback():
                 return self._feedback(write)
             case FeedbackChange():
@@ -129,6 +135,23 @@ class _Group:
         known.outcome = (seq, outcome)
         self.added.outcomes.append((seq, known, outcome))
         return Committed(seq, known.id)
+
+    def _cost(self, change: CostChange) -> Committed | RouterError:
+        known = self.view.decisions.get(change.decision_id)
+        if known is None or known.outcome is None:
+            return _no_decision()
+        outcome, latest = known.outcome[1], known.recost
+        if outcome.cost_source is CostSource.REPORTED:
+            return OutcomeConflict("this cost was reported", field="cost_usd", remedy="leave it: only computed costs are computed anew")
+        if change.cost_usd is not None and not 0 <= change.cost_usd < inf:
+            return RouterError("the cost is out of range", field="cost_usd", remedy="send a finite cost of at least 0, or none")
+        before = latest.cost_usd if latest else outcome.cost_usd
+        if change.cost_usd == before:
+            return Committed(latest.seq if latest else known.outcome[0], known.id, latest.revision if latest else 0, repeated=True)
+        revision = CostRevision(self._next(), known.seq, latest.revision + 1 if latest else 1, change.at, before, change.cost_usd)
+        known.recost = revision
+        self.added.costs.append((known, revision))
+        return Committed(revision.seq, known.id, revision.revision)
 
     def _feedback(self, given: Feedback) -> Committed | RouterError:
         if not (0 <= given.score <= 1 and 0 <= given.weight < inf):

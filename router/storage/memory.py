@@ -11,18 +11,22 @@ from router.domain.events import (
     Attempt,
     AttemptEvent,
     Committed,
+    CostEvent,
     DecisionEvent,
     DecisionRecord,
     Evidence,
     LogEvent,
+    Outcome,
     OutcomeEvent,
     Snapshot,
     Write,
 )
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.prices import recosted
 from router.errors import RouterError
 from router.storage.codec import decision_row, read_decision
+from router.storage.cost_rows import CostRevision
 from router.storage.ledger import Known, View, apply
 from router.storage.revisions import Revision, feedback_entry, feedback_event
 
@@ -39,7 +43,7 @@ class MemoryStore:
         self._decided: list[tuple[Known, Decision]] = []
         self._attempts: dict[int, list[Attempt]] = {}
         self._revisions: dict[int, list[Revision]] = {}
-        self._counts = {"decisions": 0, "attempts": 0, "outcomes": 0, "feedback": 0}
+        self._counts = {"decisions": 0, "attempts": 0, "outcomes": 0, "cost_changes": 0, "feedback": 0}
         self._models: dict[str, list[tuple[float, Model]]] = {}
         self._snapshots: list[Snapshot] = []
         self._keys: dict[str, ApiKey] = {}
@@ -68,6 +72,8 @@ class MemoryStore:
                         outcome=outcome,
                     )
                 )
+            for known, change in added.costs:
+                events.append(_cost_event(known, change))
             for known, revision in added.feedback:
                 decision = _whole(known)
                 self._revisions.setdefault(known.seq, []).append(revision)
@@ -76,6 +82,7 @@ class MemoryStore:
             self._counts["decisions"] += len(added.decisions)
             self._counts["attempts"] += len(added.attempts)
             self._counts["outcomes"] += len(added.outcomes)
+            self._counts["cost_changes"] += len(added.costs)
             self._counts["feedback"] += len(added.feedback)
         return results
 
@@ -121,7 +128,7 @@ class MemoryStore:
         return DecisionRecord(
             seq=known.seq,
             decision=decision,
-            outcome=known.outcome[1] if known.outcome else None,
+            outcome=_ended(known),
             feedback=tuple(feedback_entry(revision) for revision in self._revisions.get(known.seq, ())),
             attempts=tuple(self._attempts.get(known.seq, ())),
         )
@@ -190,6 +197,32 @@ class MemoryStore:
 def _as_stored(decision: Decision) -> Decision:
     # through the row and back, so that both stores refuse and return the same values, detached from the caller's
     return read_decision(SimpleNamespace(**decision_row(0, decision)))
+
+
+def _ended(known: Known) -> Outcome | None:
+    if known.outcome is None:
+        return None
+    outcome = known.outcome[1]
+    return outcome if known.recost is None else recosted(outcome, known.recost.cost_usd)
+
+
+def _cost_event(known: Known, change: CostRevision) -> CostEvent:
+    decision, outcome = _whole(known), known.outcome
+    if outcome is None:
+        raise AssertionError("only the cost of an outcome is corrected")
+    return CostEvent(
+        seq=change.seq,
+        decision_seq=known.seq,
+        decision_id=known.id,
+        task_type=decision.task_type,
+        model=outcome[1].model or decision.model,
+        features_schema=decision.features_schema,
+        features=decision.features,
+        status=outcome[1].status,
+        before_usd=change.before_usd,
+        after_usd=change.cost_usd,
+        at=change.at,
+    )
 
 
 def _whole(known: Known) -> Decision:

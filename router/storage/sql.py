@@ -14,6 +14,7 @@ from router.domain.events import (
     Attempt,
     AttemptEvent,
     Committed,
+    CostChange,
     DecisionEvent,
     DecisionRecord,
     Evidence,
@@ -27,12 +28,14 @@ from router.domain.events import (
 )
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.prices import recosted
 from router.errors import RouterError, StorageUnavailable
 from router.storage import codec, key_rows, schema
+from router.storage.cost_rows import COST_EVENTS, COSTS_OF, cost_row, read_cost, read_cost_event
 from router.storage.engine import Durability, answering, open_reader, open_writer
 from router.storage.ledger import Additions, Known, View, apply
 from router.storage.revisions import feedback_entry, feedback_event
-from router.storage.tables import LOG, attempts, decisions, feedback, models, outcomes, snapshots
+from router.storage.tables import LOG, attempts, cost_changes, decisions, feedback, models, outcomes, snapshots
 
 SNAPSHOTS_KEPT = 3
 SNAPSHOT_FIELDS = ("seq", "features_schema", "digest", "state", "at")
@@ -106,6 +109,7 @@ class SqlStore:
         dialect = self._writer.dialect
         self._insert_decisions, self._insert_attempts = _Insert(decisions, dialect), _Insert(attempts, dialect)
         self._insert_outcomes, self._insert_feedback = _Insert(outcomes, dialect), _Insert(feedback, dialect)
+        self._insert_costs = _Insert(cost_changes, dialect)
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         with self._writing() as connection:
@@ -118,6 +122,7 @@ class SqlStore:
         self._insert_decisions(connection, [codec.decision_row(seq, decision) for seq, decision in added.decisions])
         self._insert_attempts(connection, [codec.attempt_row(seq, known.seq, attempt) for seq, known, attempt in added.attempts])
         self._insert_outcomes(connection, [codec.outcome_row(seq, known.seq, outcome) for seq, known, outcome in added.outcomes])
+        self._insert_costs(connection, [cost_row(revision) for _, revision in added.costs])
         self._insert_feedback(connection, [codec.revision_row(revision) for _, revision in added.feedback])
 
     def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
@@ -174,6 +179,7 @@ class SqlStore:
             rows = connection.execute(query).all()
             seqs = [row.seq for row in rows]
             ended = {row.decision_seq: row for row in _matching(connection, OUTCOMES_OF, seqs)}
+            costs = {row.decision_seq: row.cost_usd for row in _matching(connection, COSTS_OF, seqs)}  # the latest comes last
             tried: dict[int, list[Attempt]] = {}
             ids = {row.seq: row.id for row in rows}
             for row in _matching(connection, ATTEMPTS_OF, seqs):
@@ -185,7 +191,7 @@ class SqlStore:
             DecisionRecord(
                 seq=row.seq,
                 decision=codec.read_decision(row),
-                outcome=codec.read_outcome(ended[row.seq], row.id) if row.seq in ended else None,
+                outcome=_ended(ended[row.seq], row.id, costs) if row.seq in ended else None,
                 feedback=tuple(scored.get(row.seq, ())),
                 attempts=tuple(tried.get(row.seq, ())),
             )
@@ -288,6 +294,8 @@ def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[Evidence
         yield AttemptEvent(row.seq, row.decision_seq, codec.read_attempt(row, row.decision_id))
     for row in connection.execute(OUTCOME_EVENTS, span):
         yield _outcome_event(row)
+    for row in connection.execute(COST_EVENTS, span):
+        yield read_cost_event(row)
     for row in connection.execute(FEEDBACK_EVENTS, span):
         yield feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
 
@@ -321,6 +329,9 @@ def _view(connection: Connection, writes: Sequence[Write]) -> View:
     for row in _matching(connection, OUTCOMES_OF, list(by_seq)):
         known = by_seq[row.decision_seq]
         known.outcome = (row.seq, codec.read_outcome(row, known.id))
+    if any(isinstance(write, CostChange) for write in writes):
+        for row in _matching(connection, COSTS_OF, list(by_seq)):
+            by_seq[row.decision_seq].recost = read_cost(row)
     if any(isinstance(write, Attempt) for write in writes):
         for row in _matching(connection, ATTEMPT_NUMBERS, list(by_seq)):
             by_seq[row.decision_seq].attempts[row.number] = row.seq
@@ -344,7 +355,7 @@ def _references(writes: Sequence[Write]) -> tuple[list[str], list[str], list[str
         match write:
             case Decision(id=id):
                 made[id] = None
-            case Attempt(decision_id=decision_id) | Outcome(decision_id=decision_id):
+            case Attempt(decision_id=decision_id) | Outcome(decision_id=decision_id) | CostChange(decision_id=decision_id):
                 named[decision_id] = None
             case Feedback(id=id, decision_id=decision_id, idempotency_key=key):
                 named[decision_id] = None
@@ -354,6 +365,11 @@ def _references(writes: Sequence[Write]) -> tuple[list[str], list[str], list[str
             case FeedbackChange(id=id):
                 feedback_ids[id] = None
     return list(made), list(named), list(feedback_ids), list(keys)
+
+
+def _ended(row: Any, decision_id: str, costs: dict[int, float | None]) -> Outcome:
+    outcome = codec.read_outcome(row, decision_id)
+    return recosted(outcome, costs[row.decision_seq]) if row.decision_seq in costs else outcome
 
 
 def _outcome_event(row: Any) -> OutcomeEvent:

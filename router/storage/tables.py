@@ -1,4 +1,4 @@
-"""The tables. ``decisions``, ``attempts``, ``outcomes`` and ``feedback`` together are the log: rows are added, never changed or removed.
+"""The tables. ``decisions``, ``attempts``, ``outcomes``, ``cost_changes`` and ``feedback`` together are the log: rows are only added.
 
 Their ``seq`` is one counter in commit order: the writing transaction reads the highest one under the write lock and counts on.
 """
@@ -138,7 +138,19 @@ feedback = Table(
     UniqueConstraint("idempotency_key", "source"),
 )
 
-LOG = (decisions, attempts, outcomes, feedback)
+cost_changes = Table(
+    "cost_changes",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("decision_seq", Counter, ForeignKey(decisions.c.seq), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("before_usd", Double),  # NULL: unknown
+    Column("cost_usd", Double),
+    UniqueConstraint("decision_seq", "revision"),
+)
+
+LOG = (decisions, attempts, outcomes, cost_changes, feedback)
 
 models = Table(
     "models",

@@ -10,7 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
-from router.domain.events import Committed, Feedback, FeedbackChange, FeedbackEvent, LogEvent, Outcome, Status, Write
+from router.domain.events import (
+    Committed,
+    CostChange,
+    CostEvent,
+    CostSource,
+    Feedback,
+    FeedbackChange,
+    FeedbackEvent,
+    LogEvent,
+    Outcome,
+    OutcomeEvent,
+    Status,
+    Write,
+)
 from router.ports import Store
 from router.storage import schema
 from router.storage.memory import MemoryStore
@@ -21,7 +34,8 @@ SCORES = st.sampled_from([0.0, 0.25, 1.0])
 KEYS = st.sampled_from([None, None, "k1", "k2"])
 
 outcomes = st.builds(
-    Outcome, decision_id=IDS, status=st.sampled_from(Status), at=st.just(1.0), model=st.sampled_from([None, "z/other"]), cost_usd=SCORES
+    Outcome, decision_id=IDS, status=st.sampled_from(Status), at=st.just(1.0), model=st.sampled_from([None, "z/other"]), cost_usd=SCORES,
+    cost_source=st.sampled_from([None, *CostSource]),
 )
 feedback = st.builds(
     Feedback,
@@ -35,7 +49,8 @@ feedback = st.builds(
     weight=st.sampled_from([1.0, 0.5]),
 )
 changes = st.builds(FeedbackChange, id=st.sampled_from([f"f{i}" for i in range(8)]), score=st.none() | SCORES, at=st.just(3.0))
-histories = st.lists(st.lists(IDS | outcomes | feedback | changes, min_size=1, max_size=8), min_size=1, max_size=6)
+costs = st.builds(CostChange, decision_id=IDS, cost_usd=st.none() | SCORES, at=st.just(4.0))
+histories = st.lists(st.lists(IDS | outcomes | costs | feedback | changes, min_size=1, max_size=8), min_size=1, max_size=6)
 
 
 def play(store: Store, history: Sequence[Sequence[Write]]) -> list[object]:
@@ -48,7 +63,13 @@ def play(store: Store, history: Sequence[Sequence[Write]]) -> list[object]:
 def unfolds(events: Sequence[LogEvent]) -> None:
     scores: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
     models: dict[str, str] = {}
+    costs: dict[int, float | None] = {}
     for e in events:
+        if isinstance(e, OutcomeEvent):
+            costs[e.decision_seq] = e.outcome.cost_usd
+        if isinstance(e, CostEvent):
+            assert e.before_usd == costs[e.decision_seq] != e.after_usd
+            costs[e.decision_seq] = e.after_usd
         if isinstance(e, FeedbackEvent):
             assert e.before == scores.get(e.decision_id, {})
             assert {k: v for k, v in e.before.items() if k != (e.judge, e.metric)} == {

@@ -26,7 +26,7 @@ def last_feedback(store: Store) -> FeedbackEvent:
 def test_an_empty_log_reads_as_empty(store):
     assert store.last_seq() == 0
     assert store.read_log(0, 10) == []
-    assert store.counts() == {"decisions": 0, "attempts": 0, "outcomes": 0, "feedback": 0}
+    assert store.counts() == {"decisions": 0, "attempts": 0, "outcomes": 0, "cost_changes": 0, "feedback": 0}
     assert store.decision("d1") is None
     assert store.decisions() == []
     assert store.commit([]) == []
@@ -40,7 +40,7 @@ def test_all_kinds_share_one_counter_in_commit_order(store, make):
     assert second == [Committed(5, "f1", revision=2), Committed(6, "d2")]
     assert store.last_seq() == 6
     assert [event.seq for event in store.read_log(0, 100)] == [1, 2, 3, 4, 5, 6]
-    assert store.counts() == {"decisions": 2, "attempts": 0, "outcomes": 2, "feedback": 2}
+    assert store.counts() == {"decisions": 2, "attempts": 0, "outcomes": 2, "cost_changes": 0, "feedback": 2}
 
 
 def test_refused_writes_take_no_seq_and_stop_nobody(store, make):
