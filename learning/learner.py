@@ -90,6 +90,9 @@ class _TargetState:
         self.cell_information = np.zeros((1, N_FEATURES, N_FEATURES))
         self.cell_moment = np.zeros((1, N_FEATURES))
         self.dirty: set[int] = set()
+        """Cells that changed since they were last read."""
+        self.unspread: set[int] = set()
+        """Models whose ``common_variance`` is behind: it costs as much as the rest, and only intervals need it."""
         self.published: TargetPosterior | None = None
 
     def due(self) -> bool:
@@ -134,7 +137,7 @@ class _TargetState:
         self.common_variance = np.zeros((K, cells.n_tasks + 1))
         self._spread_common(cells.n_tasks + 1)
         self._set_cells(np.arange(C), cells.task, cells.gram, cells.moment)
-        self._set_models(range(K), cells.task)
+        self._set_models(range(K))
         self.dirty.clear()
         self.published = None
 
@@ -150,7 +153,7 @@ class _TargetState:
         self.effect[cell + 1] = shrink * shifted[:, 0]
         self.cell_variance[cell + 1] = shrink * noise
 
-    def _set_models(self, models: Iterable[int], task: IntArray) -> None:
+    def _set_models(self, models: Iterable[int]) -> None:
         """Recompute models from their cells alone, so that a restored state equals the live one bit for bit."""
         which = list(models)
         if not which:
@@ -162,7 +165,7 @@ class _TargetState:
         centre[:, 0] += self.common.beta * self.covariate[which]
         self.coefficients[which], self.covariance[which] = arm_posteriors(information, moment, centre, self.precision)
         if self.target is Target.QUALITY:  # the only one whose level is reported with what all models share
-            self.common_variance[which] = self._common_variance(which, task)
+            self.unspread.update(which)
 
     def _spread_common(self, n_columns: int) -> None:
         """Covariance of (zeta, beta, b) with a column for every type; one seen after the fit, or never, brings its own ease."""
@@ -223,7 +226,7 @@ class _TargetState:
         if columns > self.common_variance.shape[1]:
             self._spread_common(columns)
             self.common_variance = np.zeros((len(statistics.models), columns))
-            self._set_models(range(len(statistics.models)), statistics.cell_task)
+            self._set_models(range(len(statistics.models)))
 
     def refresh(self, statistics: Statistics) -> None:
         """Bring the cells that changed since, and their models, up to date."""
@@ -232,13 +235,17 @@ class _TargetState:
         cell = np.array(sorted(self.dirty), dtype=np.int64)
         gram, moment = statistics.gram[self.target, cell] * self.decay, statistics.moment[self.target, cell] * self.decay
         self._set_cells(cell, statistics.cell_task[cell], gram, moment)
-        self._set_models(sorted(set(statistics.cell_model[cell].tolist())), statistics.cell_task)
+        self._set_models(sorted(set(statistics.cell_model[cell].tolist())))
         self.dirty.clear()
 
-    def publish(self, statistics: Statistics, fresh: bool) -> TargetPosterior:
+    def publish(self, statistics: Statistics, fresh: bool, intervals: bool) -> TargetPosterior:
         """The immutable value, rebuilt only where something changed and, unless ``fresh``, the layout too."""
-        if self.published is None or (fresh and self.dirty):
+        if self.published is None or (fresh and (self.dirty or (intervals and self.unspread))):
             self.refresh(statistics)
+            if intervals and self.unspread:
+                stale = sorted(self.unspread)
+                self.common_variance[stale] = self._common_variance(stale, statistics.cell_task)
+                self.unspread.clear()
             n_tasks = len(statistics.task_types)
             ease, noise = np.zeros(n_tasks + 1), np.full(n_tasks + 1, self.common.pooled_noise)
             known = len(self.common.task)
@@ -273,6 +280,7 @@ class Learner:
         self._facts: dict[str, ArmFacts] = {}
         self._posterior: Posterior | None = None
         self._fresh: frozenset[Target] = frozenset()
+        self._spread = False
         self._layout: _Names | None = None
         self._billed: FloatArray | None = None
         self._failures: FloatArray | None = None
@@ -428,10 +436,11 @@ class Learner:
         """The fitted common part of one target."""
         return self._targets[target].common
 
-    def posterior(self, only: Collection[Target] = tuple(Target)) -> Posterior:
-        """The immutable posterior as of now; targets outside ``only`` may be those of an earlier call."""
-        if self._posterior is None or not self._fresh.issuperset(only):
+    def posterior(self, only: Collection[Target] = tuple(Target), *, intervals: bool = True) -> Posterior:
+        """The immutable posterior as of now; targets outside ``only``, and intervals unless asked for, may be those of an earlier call."""
+        if self._posterior is None or not self._fresh.issuperset(only) or (intervals and not self._spread):
             self._fresh = frozenset(only) if self._posterior is None else self._fresh.union(only)
+            self._spread = intervals
             statistics, names = self.statistics, self._names()
             self._posterior = Posterior(
                 seq=statistics.seq,
@@ -442,7 +451,7 @@ class Learner:
                 cells=names.cells,
                 labels=statistics.labels[Target.QUALITY].copy(),
                 billed=self._billed_calls(),
-                targets=tuple(state.publish(statistics, state.target in only) for state in self._targets),
+                targets=tuple(state.publish(statistics, state.target in only, intervals) for state in self._targets),
                 failure_rate=self._failure_rate(),
                 eager=self._eagerness(),
             )

@@ -122,7 +122,7 @@ class _Pass:
         task_type = table.task_types[prompt]
         offers, positions = self._offers(i)
         features = encode(int(table.context_tokens[prompt]))
-        posterior = self.learner.posterior(self.asked)
+        posterior = self.learner.posterior(self.asked, intervals=False)
         estimates: Estimates = estimate(
             posterior,
             offers,
