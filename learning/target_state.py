@@ -1,0 +1,215 @@
+"""One target's derived state: what follows from the sufficient statistics, kept in step with them.
+
+Everything here is a function of the statistics, the fitted common part and the decay at the last fit, so that a restored state equals
+the live one bit for bit.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from learning.arrays import FloatArray, IntArray
+from learning.features import N_FEATURES
+from learning.hierarchy import Cells, Common, arm_posteriors, fit, model_prior_variance, pool_cells, start
+from learning.posterior import TargetPosterior
+from learning.statistics import Statistics
+from learning.targets import PRIORS, Prior, Target
+
+_FIRST_REFIT = 5
+_REFIT_EVERY = 50
+
+
+class TargetState:
+    """Derived arrays of one target, kept in step with the statistics."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.prior: Prior = PRIORS[target]
+        self.common: Common = start(self.prior)
+        self.decay = 1.0
+        self.since_fit = 0
+        self.total = 0
+        self.covariate = np.zeros(0)
+        self.coefficients = np.zeros((0, N_FEATURES))
+        self.covariance = np.zeros((0, N_FEATURES, N_FEATURES))
+        self.precision = np.ones(N_FEATURES)
+        self.cells_of: list[list[int]] = []
+        self.common_variance = np.zeros((0, 1))
+        self.joint = np.zeros((0, 0))
+        self.pulled = np.zeros((1, N_FEATURES))
+        self.effect = np.zeros(1)
+        self.cell_variance = np.array([self.common.cell_var])
+        self.cell_information = np.zeros((1, N_FEATURES, N_FEATURES))
+        self.cell_moment = np.zeros((1, N_FEATURES))
+        self.dirty: set[int] = set()
+        """Cells that changed since they were last read."""
+        self.unspread: set[int] = set()
+        """Models whose ``common_variance`` is behind: it costs as much as the rest, and only intervals need it."""
+        self.published: TargetPosterior | None = None
+
+    def due(self) -> bool:
+        """Whether the common part should be refitted: often at first, then every 50 observations or 2 %."""
+        step = max(_FIRST_REFIT, min(_REFIT_EVERY, self.total // 10), self.total // 50)
+        return self.since_fit >= step
+
+    def refit(self, statistics: Statistics) -> None:
+        """Read the statistics as of now, refit the common part and recompute every model and cell."""
+        self.decay = statistics.decay(self.target)
+        if statistics.n_cells:
+            self.common = fit(self._cells(statistics), self.covariate, self.prior, self.common)
+        self.since_fit = 0
+        self.rebuild(statistics)
+
+    def _cells(self, statistics: Statistics) -> Cells:
+        return Cells(
+            gram=statistics.gram[self.target] * self.decay,
+            moment=statistics.moment[self.target] * self.decay,
+            square=statistics.square[self.target] * self.decay,
+            model=statistics.cell_model,
+            task=statistics.cell_task,
+            n_models=len(statistics.models),
+            n_tasks=len(statistics.task_types),
+        )
+
+    def rebuild(self, statistics: Statistics) -> None:
+        """Recompute every model and cell under the present common part."""
+        cells = self._cells(statistics)
+        K, C, d = cells.n_models, len(cells.model), N_FEATURES
+        self.pulled = np.zeros((C + 1, d))
+        self.effect = np.zeros(C + 1)
+        self.cell_variance = np.full(C + 1, self.common.cell_var)
+        self.cell_information = np.zeros((C + 1, d, d))
+        self.cell_moment = np.zeros((C + 1, d))
+        self.cells_of = [[] for _ in range(K)]
+        for c in range(C):
+            self.cells_of[cells.model[c]].append(c + 1)
+        self.precision = 1.0 / model_prior_variance(self.common, self.prior)
+        self.coefficients = np.zeros((K, d))
+        self.covariance = np.zeros((K, d, d))
+        self.common_variance = np.zeros((K, cells.n_tasks + 1))
+        self._spread_common(cells.n_tasks + 1)
+        self._set_cells(np.arange(C), cells.task, cells.gram, cells.moment)
+        self._set_models(range(K))
+        self.dirty.clear()
+        self.published = None
+
+    def _set_cells(self, cell: IntArray, task: IntArray, gram: FloatArray, moment: FloatArray) -> None:
+        known = len(self.common.task)
+        ease, noise = np.zeros(len(cell)), np.full(len(cell), self.common.pooled_noise)
+        fitted = task < known
+        ease[fitted], noise[fitted] = self.common.task[task[fitted]], self.common.noise[task[fitted]]
+        column = gram[:, :, 0]
+        shifted = moment - ease[:, None] * column
+        self.cell_information[cell + 1], self.cell_moment[cell + 1], shrink = pool_cells(gram, shifted, noise, self.common.cell_var)
+        self.pulled[cell + 1] = shrink[:, None] * column
+        self.effect[cell + 1] = shrink * shifted[:, 0]
+        self.cell_variance[cell + 1] = shrink * noise
+
+    def _set_models(self, models: Iterable[int]) -> None:
+        """Recompute models from their cells alone, so that a restored state equals the live one bit for bit."""
+        which = list(models)
+        if not which:
+            return
+        own = [self.cells_of[m] for m in which]
+        information = np.array([self.cell_information[c].sum(axis=0) for c in own])
+        moment = np.array([self.cell_moment[c].sum(axis=0) for c in own])
+        centre = np.tile(self.common.zeta, (len(which), 1))
+        centre[:, 0] += self.common.beta * self.covariate[which]
+        self.coefficients[which], self.covariance[which] = arm_posteriors(information, moment, centre, self.precision)
+        if self.target is Target.QUALITY:  # the only one whose level is reported with what all models share
+            self.unspread.update(which)
+
+    def _spread_common(self, n_columns: int) -> None:
+        """Covariance of (zeta, beta, b) with a column for every type; one seen after the fit, or never, brings its own ease."""
+        known = len(self.common.covariance)
+        self.joint = np.zeros((N_FEATURES + 1 + n_columns,) * 2)
+        np.fill_diagonal(self.joint[known:, known:], self.common.task_var)
+        self.joint[:known, :known] = self.common.covariance
+
+    def _common_variance(self, models: Sequence[int], task: IntArray) -> FloatArray:
+        """(n, T + 1) variance that the uncertain common part adds, at the intercept; ``task`` (C,) is that of every cell.
+
+        With psi = e_0 - kappa * feature sums, a prediction follows (zeta, beta, b) by the vector L psi + psi_0 e_b, L (nz, d) per model.
+        """
+        n, columns, d = len(models), len(self.joint) - N_FEATURES - 1, N_FEATURES
+        psi, level = np.zeros((n, columns, d)), np.zeros((n, columns, d))
+        psi[:, :, 0] = 1.0
+        for row, m in enumerate(models):
+            own = np.array(self.cells_of[m], dtype=np.int64)
+            psi[row, task[own - 1]] -= self.pulled[own]
+            level[row, task[own - 1]] = self.cell_information[own, 0]
+        gain = self.covariance[models]
+        follow = np.empty((n, len(self.joint), d))
+        follow[:, :d] = self.precision[:, None] * gain
+        follow[:, d] = self.covariate[models, None] * follow[:, 0]
+        follow[:, d + 1 :] = -(level @ gain)
+        spread = self.joint @ follow
+        both = (psi @ (follow.transpose(0, 2, 1) @ spread) * psi).sum(axis=2)
+        cross = (spread[:, d + 1 :] * psi).sum(axis=2)
+        ease = np.diag(self.joint)[d + 1 :]
+        variance: FloatArray = both + 2 * psi[:, :, 0] * cross + psi[:, :, 0] ** 2 * ease
+        return np.maximum(variance, 0.0)
+
+    def update(self, statistics: Statistics, cell: int) -> None:
+        """Take note that an observation changed a cell; refit where it is time."""
+        self.total += 1
+        self.since_fit += 1
+        if self.due():
+            self.refit(statistics)
+        else:
+            self.extend(statistics)
+            self.dirty.add(cell)
+
+    def extend(self, statistics: Statistics) -> None:
+        """Make room for cells and task types that are new, as if they had no evidence yet."""
+        have, want = len(self.effect) - 1, statistics.n_cells
+        if want > have:
+            new = want - have
+            for name in ("pulled", "effect", "cell_information", "cell_moment"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros((new, *old.shape[1:]))]))
+            self.cell_variance = np.concatenate([self.cell_variance, np.zeros(new)])
+            for c in range(have, want):
+                self.cells_of[statistics.cell_model[c]].append(c + 1)
+            added, d = np.arange(have, want), N_FEATURES
+            self._set_cells(added, statistics.cell_task[added], np.zeros((new, d, d)), np.zeros((new, d)))
+            self.published = None
+        columns = len(statistics.task_types) + 1
+        if columns > self.common_variance.shape[1]:
+            self._spread_common(columns)
+            self.common_variance = np.zeros((len(statistics.models), columns))
+            self._set_models(range(len(statistics.models)))
+
+    def refresh(self, statistics: Statistics) -> None:
+        """Bring the cells that changed since, and their models, up to date."""
+        if not self.dirty:
+            return
+        cell = np.array(sorted(self.dirty), dtype=np.int64)
+        gram, moment = statistics.gram[self.target, cell] * self.decay, statistics.moment[self.target, cell] * self.decay
+        self._set_cells(cell, statistics.cell_task[cell], gram, moment)
+        self._set_models(sorted(set(statistics.cell_model[cell].tolist())))
+        self.dirty.clear()
+
+    def publish(self, statistics: Statistics, fresh: bool, intervals: bool) -> TargetPosterior:
+        """The immutable value, rebuilt only where something changed and, unless ``fresh``, the layout too."""
+        if self.published is None or (fresh and (self.dirty or (intervals and self.unspread))):
+            self.refresh(statistics)
+            if intervals and self.unspread:
+                stale = sorted(self.unspread)
+                self.common_variance[stale] = self._common_variance(stale, statistics.cell_task)
+                self.unspread.clear()
+            n_tasks = len(statistics.task_types)
+            ease, noise = np.zeros(n_tasks + 1), np.full(n_tasks + 1, self.common.pooled_noise)
+            known = len(self.common.task)
+            ease[:known], noise[:known] = self.common.task, self.common.noise
+            self.published = TargetPosterior(
+                coefficients=self.coefficients.copy(),
+                covariance=self.covariance.copy(),
+                pulled=self.pulled.copy(),
+                effect=self.effect.copy(),
+                cell_variance=self.cell_variance.copy(),
+                ease=ease,
+                noise=noise,
+                common_variance=self.common_variance.copy(),
+            )
+        return self.published
