@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from router.cli.output import UNKNOWN, price, print_json, print_line, print_table
+from router.cli.prices import prices, recost
 from router.cli.serve import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+app.command("prices")(prices)
+app.command("recost")(recost)
+
+
 @app.command("list")
 def list_models(
     include_retired: Annotated[bool, typer.Option("--all", help="Retired models too.")] = False,
@@ -32,7 +37,7 @@ def list_models(
     as_json: Json = False,
 ) -> None:
     """List the models with their windows, prices (USD per million tokens) and the age of the facts."""
-    catalog = _read(database_url)
+    catalog = read_catalog(database_url)
     listed = [m for m in catalog if (include_retired or not m.retired) and provider in (None, m.provider)]
     if as_json:
         print_json({"catalog_version": catalog.version, "models": [_facts(model) for model in listed]})
@@ -45,7 +50,7 @@ def list_models(
 @app.command()
 def show(model_id: Annotated[str, typer.Argument(metavar="ID")], database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     """Show everything that is known about one model, with its sources."""
-    model = _read(database_url).get(model_id)
+    model = read_catalog(database_url).get(model_id)
     if as_json:
         print_json(_facts(model))
         return
@@ -95,7 +100,7 @@ def _report(models: Sequence["Model"], done: str, as_json: bool) -> None:
         print_line("nothing to change")
 
 
-def _read(database_url: str | None) -> "Catalog":
+def read_catalog(database_url: str | None) -> "Catalog":
     """What ships, the operator's file and the database's changes; creates no database."""
     from router import bootstrap, config
     from router.storage import schema

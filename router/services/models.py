@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from router.domain.catalog import Catalog
-from router.domain.models import Model
+from router.domain.models import Model, Price
+from router.domain.prices import price_at, timeline
 from router.errors import ModelConflict, TaskInvalid
 from router.ports import Store
 
@@ -24,6 +25,7 @@ class ModelService:
 
     def __init__(self, store: Store, base: Catalog, *, clock: Callable[[], float]) -> None:
         self._store = store
+        self._base = base
         self._catalog = base
         self._clock = clock
         self._listeners: list[Callable[[Catalog], None]] = []
@@ -85,6 +87,15 @@ class ModelService:
         """
         self._catalog.get(model_id)
         return [ModelVersion(at, model) for at, model in await asyncio.to_thread(self._store.model_versions, model_id)]
+
+    async def price_at(self, model_id: str, at: float) -> Price | None:
+        """The price in force at Unix time ``at``; None where it was unknown.
+
+        Raises ``ModelNotFound``, ``StorageUnavailable``.
+        """
+        self._catalog.get(model_id)
+        base = self._base.get(model_id) if model_id in self._base else None
+        return price_at(timeline(base, await asyncio.to_thread(self._store.model_versions, model_id)), at)
 
     async def _keep(self, model: Model) -> Model:
         changed = self._catalog.with_model(model)

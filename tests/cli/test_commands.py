@@ -17,7 +17,8 @@ from tests.end_to_end.service import environment
 COMMANDS = (
     "serve", "demo", "replay",
     "keys create", "keys list", "keys revoke",
-    "models list", "models show", "models add", "models retire", "db upgrade", "db check", "config check",
+    "models list", "models show", "models add", "models retire", "models prices", "models recost",
+    "db upgrade", "db check", "config check",
 )  # fmt: skip
 
 
