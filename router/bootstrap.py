@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import secrets
 import socket
 import time
@@ -9,18 +10,22 @@ from collections.abc import Callable
 
 import structlog
 
+from adapters.types import Timeouts
 from router import config, telemetry
 from router.api.services import Services
 from router.config import Settings
 from router.domain import catalog
 from router.domain.catalog import Catalog
 from router.domain.ids import new_id
+from router.domain.models import Price
 from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
+from router.services.execution import ExecutionRules, ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.keys import KeyService
 from router.services.models import ModelService
+from router.services.providers import connect
 from router.services.routing import RoutingRules, RoutingService
 from router.services.training import TrainingService
 from router.storage.writer import GroupCommitWriter
@@ -44,6 +49,7 @@ async def build(settings: Settings) -> Services:
         models = ModelService(store, base_catalog(settings), clock=time.time)
         keys, access = await asyncio.to_thread(key_service, settings, store)
         routing, training = _learned(settings, store, writer, models)
+        execution = await _execution(settings, store, writer, models, routing, keys)
     except BaseException:
         store.close()
         raise
@@ -56,10 +62,18 @@ async def build(settings: Settings) -> Services:
         except RouterError as exc:
             log.error("service.not_started", reason=exc.message, field=exc.field, remedy=exc.remedy)
             raise
-        log.info("service.started", **_summary(settings, models.catalog, revision), access=access, seq=training.seq, digest=training.digest)
+        log.info(
+            "service.started",
+            **_summary(settings, models.catalog, revision),
+            providers=execution.providers.names,
+            access=access,
+            seq=training.seq,
+            digest=training.digest,
+        )
 
     async def close() -> None:
         try:
+            await execution.close()
             await writer.close()
             await training.close()
             await keys.close()
@@ -79,6 +93,7 @@ async def build(settings: Settings) -> Services:
         schema_revision=revision,
         start=start,
         close=close,
+        execution=execution,
     )
 
 
@@ -231,6 +246,24 @@ def _learned(settings: Settings, store: Store, writer: GroupCommitWriter, models
     models.subscribe(training.use_catalog)  # first: the posterior knows a model before a decision may name it
     models.subscribe(routing.use_catalog)
     return routing, training
+
+
+async def _execution(
+    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, keys: KeyService
+) -> ExecutionService:
+    """What makes the calls, over every provider that can be called."""
+    chosen = None if settings.providers is None else frozenset(name.strip() for name in settings.providers.split(","))
+    timeouts = Timeouts(
+        first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s
+    )
+    providers = await connect(chosen, settings.provider_urls, timeouts, os.environ)
+    models.subscribe(lambda catalog: routing.use_unavailable(providers.unavailable(catalog)))
+
+    def price(model_id: str) -> Price | None:
+        return models.catalog.get(model_id).price
+
+    rules = ExecutionRules(settings.max_attempts, settings.retry_share)
+    return ExecutionService(routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random())
 
 
 def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, object]:

@@ -54,6 +54,21 @@ class Settings(BaseSettings):
     """The cost per call that weighs as much as one whole unit of quality at weight 1."""
     latency_reference_s: Positive = 10.0
 
+    providers: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*(\s*,\s*[a-z0-9][a-z0-9_-]*)*$")
+    """Providers to call, by name and with commas between; None = all that have an SDK and a key. ``scripted`` only where it is named."""
+    provider_urls: dict[str, str] = Field(default_factory=dict)
+    """Base URLs by provider; a name without an adapter of its own is an OpenAI-compatible endpoint with the key ``NAME_API_KEY``."""
+    provider_timeout_s: Positive = 300.0
+    """For a whole answer."""
+    provider_first_token_s: Positive = 60.0
+    """For the first token of a stream."""
+    provider_idle_s: Positive = 60.0
+    """Between two tokens."""
+    max_attempts: int = Field(3, ge=1, le=10)
+    """Provider calls for one request, fallbacks included."""
+    retry_share: float = Field(0.1, ge=0, le=1, allow_inf_nan=False)
+    """Further calls per request, over all traffic."""
+
     catalog_file: Path | None = None
     """Models that replace or extend those that ship."""
     fallback_model: str | None = Field(None, min_length=3, max_length=200)

@@ -4,6 +4,10 @@
     ├─ ConfigurationInvalid      fix the settings
     ├─ TaskInvalid               fix the request (field, remedy)
     ├─ NoEligibleModel           relax a limit or allow the fallback
+    ├─ ProviderUnavailable       install its extra or set its key
+    ├─ RequestRefused            change the request: the provider will not take it
+    ├─ AllModelsFailed           send it again later (attempts)
+    │  └─ AllModelsBusy          ... in ``retry_after_s``
     ├─ DecisionNotFound          check the id
     ├─ FeedbackNotFound          check the id
     ├─ FeedbackConflict          same key, other payload: correct with PUT
@@ -24,6 +28,8 @@ Every error carries ``field`` (where in the request, if anywhere), ``remedy`` (w
 helps, ``retry_after_s``. Messages name limits and identifiers that the service made itself; they never repeat what the
 caller sent.
 """
+
+from typing import Any
 
 
 class RouterError(Exception):
@@ -47,6 +53,26 @@ class TaskInvalid(RouterError):
 
 class NoEligibleModel(RouterError):
     """Every model broke a hard limit and the caller forbids the fallback."""
+
+
+class ProviderUnavailable(RouterError):
+    """The provider has no SDK or no key here."""
+
+
+class RequestRefused(RouterError):
+    """The provider refuses this request and would refuse it again."""
+
+
+class AllModelsFailed(RouterError):
+    """Every model that was tried failed; ``attempts`` names each with the class of its failure."""
+
+    def __init__(self, message: str, *, attempts: tuple[tuple[str, str], ...] = (), **told: Any) -> None:
+        super().__init__(message, **told)
+        self.attempts = attempts
+
+
+class AllModelsBusy(AllModelsFailed):
+    """Every model that was tried asks to wait."""
 
 
 class DecisionNotFound(RouterError):

@@ -71,5 +71,6 @@ def recounted(record: DecisionRecord) -> dict[str, Any]:
         "eligible": [{"model": m, "propensity": p} for m, p in zip(decision.eligible, decision.propensities, strict=True)],
         "catalog_version": decision.catalog_version,
         "outcome": record.outcome,
+        "attempts": record.attempts,
         "feedback": record.feedback,
     }

@@ -20,6 +20,7 @@ Text is used to name and count a task, then dropped.
 
 TAGS = [
     {"name": "route", "description": "Decide."},
+    {"name": "call", "description": "Have a model answer, in OpenAI's shape."},
     {"name": "learn", "description": "Say what happened and what it was worth."},
     {"name": "read", "description": "Why a model was chosen, and what has been learned."},
     {"name": "catalogue", "description": "Add, change and retire models while the service runs."},
@@ -43,6 +44,25 @@ _EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
                 "weights": "cheap",
                 "episode_id": "run-42",
                 "tags": {"team": "docs"},
+            },
+        },
+    },
+    ("POST", "/v1/chat/completions"): {
+        "chosen": {
+            "summary": "A chat, answered by the model that the evidence favours",
+            "value": {
+                "model": "auto",
+                "messages": [{"role": "user", "content": "Name three uses of a railway switch."}],
+                "router": {"weights": "cheap", "constraints": {"max_cost_usd": 0.002}, "episode_id": "run-42"},
+            },
+        },
+        "named": {
+            "summary": "A chat with one model, streamed",
+            "value": {
+                "model": "openai/gpt-4o-mini",
+                "stream": True,
+                "stream_options": {"include_usage": True},
+                "messages": [{"role": "user", "content": "Name three uses of a railway switch."}],
             },
         },
     },

@@ -52,6 +52,10 @@ STATUS: dict[type[Exception], int] = {
     errors.ConfigurationInvalid: 422,  # of a request only where it names a setting, such as a policy's parameter
     errors.TaskInvalid: 422,
     errors.NoEligibleModel: 422,
+    errors.ProviderUnavailable: 503,
+    errors.RequestRefused: 400,
+    errors.AllModelsFailed: 502,
+    errors.AllModelsBusy: 503,
     errors.DecisionNotFound: 404,
     errors.FeedbackNotFound: 404,
     errors.FeedbackConflict: 409,
@@ -113,11 +117,15 @@ def error_body(exc: Exception) -> dict[str, Any]:
 
 def error_response(exc: Exception) -> Response:
     """The answer to a refusal."""
+    body = msgspec.json.encode({"error": error_body(exc)})
+    return Response(body, status_code=status_of(exc), headers=error_headers(exc), media_type="application/json")
+
+
+def error_headers(exc: Exception) -> dict[str, str]:
+    """What the answer to a refusal says beside its body, such as when to come back."""
     wait_s = getattr(exc, "retry_after_s", None) or _RETRY_AFTER_S.get(type(exc))
     headers = {"Retry-After": str(math.ceil(wait_s))} if wait_s else {}
-    headers |= _HEADERS.get(type(exc), {})
-    body = msgspec.json.encode({"error": error_body(exc)})
-    return Response(body, status_code=status_of(exc), headers=headers, media_type="application/json")
+    return headers | _HEADERS.get(type(exc), {})
 
 
 def invalid(details: Sequence[Any]) -> errors.RouterError:

@@ -15,12 +15,32 @@ from router.api.services import services_of
 from router.domain.models import Model, Price, SpeedFacts
 
 
-async def list_models(request: Request, include_retired: Annotated[bool, Query()] = False) -> Response:
-    """The catalogue in OpenAI's shape, with each model's facts beside it."""
+async def list_models(
+    request: Request, include_retired: Annotated[bool, Query()] = False, include_unavailable: Annotated[bool, Query()] = False
+) -> Response:
+    """The models that can be called, in OpenAI's shape with each one's facts beside it, and what the other providers lack.
+
+    Where no provider can be called, the service only decides and lists its whole catalogue.
+    """
     await allow(request, CATALOGUE)
-    catalog = services_of(request).models.catalog
+    services = services_of(request)
+    catalog, execution = services.models.catalog, services.execution
     shown = catalog.models if include_retired else catalog.active
-    return answer({"object": "list", "data": [_told(model) for model in shown], "catalog_version": catalog.version})
+    unavailable = {} if execution is None else execution.providers.unavailable(catalog)
+    if execution is not None and execution.providers.names and not include_unavailable:
+        shown = tuple(model for model in shown if model.id not in unavailable)
+    lacking: dict[str, dict[str, Any]] = {}
+    for model_id, remedy in unavailable.items():
+        provider = model_id.partition("/")[0]
+        lacking.setdefault(provider, {"provider": provider, "remedy": remedy, "models": 0})["models"] += 1
+    return answer(
+        {
+            "object": "list",
+            "data": [_told(model) for model in shown],
+            "unavailable": list(lacking.values()),
+            "catalog_version": catalog.version,
+        }
+    )
 
 
 async def get_model(request: Request, model_id: str) -> Response:

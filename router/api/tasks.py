@@ -36,14 +36,14 @@ _MEDIA = {
 }
 
 
-def to_task(request: RouteRequest, default: tasks.Weights) -> Task:
-    """The task that a request describes; nothing of its text is kept."""
+def to_task(request: RouteRequest, default: tasks.Weights, *, further_tokens: int = 0) -> Task:
+    """The task that a request describes, with input that its messages do not show; nothing of its text is kept."""
     texts, media = ([request.prompt], []) if request.prompt is not None else _read_messages(request.messages or ())
     limits = request.constraints
     task_type, confidence = (request.task_type, 1.0) if request.task_type is not None else _named(texts, media)
     return Task(
         task_type=task_type,
-        context_tokens=_counted(request, texts, media),
+        context_tokens=_counted(request, texts, media) + further_tokens,
         expected_output_tokens=request.expected_output_tokens,
         max_output_tokens=request.max_output_tokens,
         needs=request.needs,

@@ -28,8 +28,8 @@ class Exclusion:
 
     model: str
     code: str
-    """retired, not_allowed, excluded, provider_not_allowed, modality, capability, context_window, max_cost, price_unknown, max_latency,
-    min_quality"""
+    """retired, not_allowed, excluded, provider_not_allowed, provider_unavailable, modality, capability, context_window, circuit_open,
+    max_cost, price_unknown, max_latency, min_quality"""
     reason: str
 
 

@@ -5,7 +5,7 @@ of earlier requests left over, so that a request usually pays for a look-up and 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +50,11 @@ class _Group:
 
 
 class Screen:
-    """Screens tasks against one fixed list of models."""
+    """Screens tasks against one fixed list of models. ``unavailable``: models that cannot be called, with the remedy."""
 
-    def __init__(self, models: Iterable[Model]) -> None:
+    def __init__(self, models: Iterable[Model], unavailable: Mapping[str, str] | None = None) -> None:
         self.models = tuple(models)
+        self._unavailable = unavailable or {}
         self._groups: dict[_Needs, _Group] = {}
 
     def apply(self, task: Task) -> Screened:
@@ -75,7 +76,7 @@ class Screen:
         kept: list[int] = []
         excluded: list[Exclusion] = []
         for i, model in enumerate(self.models):
-            exclusion = _cannot(model, task)
+            exclusion = _cannot(model, task, self._unavailable)
             if exclusion is None:
                 kept.append(i)
             else:
@@ -95,7 +96,7 @@ def screen(catalog_models: Iterable[Model], task: Task) -> tuple[list[Model], li
     return list(result.models), list(result.excluded)
 
 
-def _cannot(model: Model, task: Task) -> Exclusion | None:
+def _cannot(model: Model, task: Task, unavailable: Mapping[str, str]) -> Exclusion | None:
     """The first reason, in the order of the codes, why a model cannot do a task of any length."""
     limits: Constraints = task.constraints
     if model.retired:
@@ -106,6 +107,8 @@ def _cannot(model: Model, task: Task) -> Exclusion | None:
         return Exclusion(model.id, "excluded", f"{model.id} is on the request's exclude list")
     if limits.providers is not None and model.provider not in limits.providers:
         return Exclusion(model.id, "provider_not_allowed", f"{model.provider} is not among the providers that the request allows")
+    if model.id in unavailable:
+        return Exclusion(model.id, "provider_unavailable", f"{model.provider} cannot be called: {unavailable[model.id]}")
     if unread := task.modalities - model.modalities:
         return Exclusion(model.id, "modality", f"needs {_listed(unread)} input; {model.id} reads {_listed(model.modalities)}")
     if missing := task.needs - model.capabilities:

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -14,20 +14,22 @@ from learning.arrays import FloatArray
 from learning.choice import Estimates, Offers, Preference, beliefs, choose, estimate
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, encode, to_bytes
-from learning.policies import POLICIES, Policy, make
+from learning.policies import POLICIES, Beliefs, Policy, make
 from learning.policies.greedy import Greedy
 from learning.posterior import Posterior
 from learning.propensities import uniform_draw
+from router.domain.calling import Calling, busy, remedies
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision, Exclusion
 from router.domain.eligibility import Forecast, Screen, within_limits
+from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
 from router.domain.explanation import alternatives, expected, reason_of
 from router.domain.models import Modality, Model
 from router.domain.offers import offers_of
 from router.domain.prices import token_rates
 from router.domain.tasks import Task, Weights
-from router.errors import ConfigurationInvalid, NoEligibleModel, TaskInvalid
+from router.errors import ConfigurationInvalid, NoEligibleModel, ProviderUnavailable, TaskInvalid
 
 _TEXT_ONLY = frozenset({Modality.TEXT})
 _GREEDY = Greedy()
@@ -62,6 +64,18 @@ class _View:
     offers: Offers
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The models that a decision is about, and what is expected of each."""
+
+    offers: Offers
+    estimates: Estimates
+    about: Beliefs
+    preference: Preference
+    relaxed: tuple[str, ...]
+    excluded: tuple[Exclusion, ...]
+
+
 class RoutingService:
     """Decides. The learned state and the catalogue are immutable values that others swap."""
 
@@ -84,14 +98,21 @@ class RoutingService:
             self._policies[rules.policy] = make(rules.policy, **rules.policy_parameters)
         except LearningError as exc:
             raise ConfigurationInvalid(str(exc), field="policy", remedy="correct policy or policy_parameters") from exc
-        self._view: _View | None = None
+        self._views: dict[bool, _View] = {}
+        """By whether only models that can be called are eligible."""
+        self._unavailable: Mapping[str, str] = {}
         self._catalog = Catalog()
         self.policy_version = _short_hash(rules.policy, sorted(rules.policy_parameters.items()))
 
     def use_catalog(self, catalog: Catalog) -> None:
         """Route by this catalogue from now on."""
         self._catalog = catalog
-        self._view = None
+        self._views.clear()
+
+    def use_unavailable(self, unavailable: Mapping[str, str]) -> None:
+        """Call none of these models; each comes with the remedy."""
+        self._unavailable = unavailable
+        self._views.clear()
 
     async def route(self, task: Task) -> Decision:
         """Decide, and return when the decision is durable.
@@ -102,20 +123,110 @@ class RoutingService:
         await self._writer.write(decision)
         return decision
 
-    def decide(self, task: Task) -> Decision:
-        """Decide without logging.
+    def decide(self, task: Task, calling: Calling | None = None) -> Decision:
+        """Decide without logging; with ``calling`` only among models that can be called now.
 
-        Raises ``NoEligibleModel`` where nothing is eligible and the task forbids the fallback, ``TaskInvalid`` naming the field.
+        Raises ``NoEligibleModel`` where nothing is eligible and the task forbids the fallback, ``TaskInvalid`` naming the field; with
+        ``calling`` also ``ModelNotFound``, ``ProviderUnavailable``, ``AllModelsBusy``.
         """
         posterior = self._posterior()
-        view = self._current_view(posterior)
         policy = self._policy(task)
         features = _features(task)
+        named = calling.model if calling is not None else None
+        standing = self._stand(task, features, posterior, calling)
+        if not len(standing.offers.models):
+            return self._fall_back(task, features, posterior, standing.excluded, calling)
+        about, estimates = standing.about, standing.estimates
+        decision_id = self._new_id("dec")
+        u, kept, name, forced = 0, None, policy.name, True
+        if named is not None:
+            index, propensities, name = 0, np.ones(1), "named"
+            reason = "the request names this model"
+        elif (kept := self._kept(task, standing, calling)) is not None:
+            index, propensities, name = kept.index, np.eye(len(about.models))[kept.index], "episode"
+            reason = kept.reason
+        else:
+            u = uniform_draw(self._rules.salt, decision_id)
+            choice = choose(policy, about, u)
+            index, propensities, forced = choice.index, choice.propensities, False
+            reason = reason_of(index, about, estimates, standing.relaxed)
+        best = about.probability_best
+        return Decision(
+            id=decision_id,
+            at=self._clock(),
+            task_type=task.task_type,
+            features_schema=SCHEMA_VERSION,
+            features=to_bytes(features),
+            request=self._request(task, u) if kept is None else self._request(task, u) | {"kept": kept.told},
+            eligible=tuple(about.models),
+            propensities=tuple(propensities.tolist()),
+            model=about.models[index],
+            propensity=float(propensities[index]),
+            confidence=float(best[index]),
+            reason=reason,
+            policy=name,
+            policy_version=self.policy_version,
+            policy_seq=posterior.seq,
+            catalog_version=self._catalog.version,
+            forced=forced,
+            episode_id=task.episode_id,
+            tags=task.tags,
+            excluded=standing.excluded,
+            alternatives=alternatives(index, about, estimates, standing.preference, propensities, best),
+            expected=expected(estimates, index),
+        )
+
+    def next_best(self, task: Task, calling: Calling, tried: Collection[str]) -> str | None:
+        """The eligible model with the best expected utility that was not tried and can be called now; None where there is none."""
+        standing = self._stand(task, _features(task), self._posterior(), replace(calling, model=None))
+        models = standing.offers.models
+        order = np.argsort(-standing.about.mean, kind="stable").tolist() if len(models) else []
+        return next((models[i] for i in order if models[i] not in tried), None)
+
+    def _stand(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling | None) -> _Standing:
+        """The eligible models, or the one that the request names whatever the limits, and what is expected of them."""
+        if calling is not None and calling.model is not None:
+            return self._named(task, features, posterior, calling, calling.model)
+        view = self._current_view(posterior, callable_only=calling is not None)
         screened = view.screen.apply(task)
-        if not screened.models:
-            return self._fall_back(task, features, posterior, screened.excluded)
-        offers = view.offers if len(screened.models) == len(view.offers.models) else view.offers.take(screened.index)
-        estimates = estimate(
+        index, excluded = screened.index, screened.excluded
+        offers = view.offers if len(index) == len(view.offers.models) else view.offers.take(index)
+        models = screened.models
+        if calling is not None and calling.resting and (out := [i for i, name in enumerate(screened.ids) if name in calling.resting]):
+            excluded += tuple(calling.exclusion(screened.ids[i]) for i in out)
+            keep = [i for i in range(len(models)) if i not in set(out)]
+            offers, models = offers.take(keep), tuple(models[i] for i in keep)
+        estimates = self._estimates(task, features, posterior, offers)
+        limited = within_limits(models, task, _forecast(task, estimates))
+        if len(limited.keep) < len(models):
+            offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
+        return self._standing(task, offers, estimates, limited.relaxed, excluded + limited.excluded)
+
+    def _named(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling, model_id: str) -> _Standing:
+        model = self._catalog.get(model_id)
+        if model.retired:
+            raise NoEligibleModel("this model is retired", field="model", remedy="GET /v1/models lists those in use; auto chooses one")
+        if (remedy := self._unavailable.get(model_id)) is not None:
+            raise ProviderUnavailable(f"the provider {model.provider} cannot be called", field="model", remedy=remedy)
+        if model_id in calling.resting:
+            raise busy("this model failed repeatedly and rests", calling.resting[model_id])
+        offers = offers_of((model,), posterior)
+        return self._standing(task, offers, self._estimates(task, features, posterior, offers), (), ())
+
+    def _standing(
+        self, task: Task, offers: Offers, estimates: Estimates, relaxed: tuple[str, ...], excluded: tuple[Exclusion, ...]
+    ) -> _Standing:
+        preference = self.preference(task.weights)
+        return _Standing(offers, estimates, beliefs(offers, estimates, preference), preference, relaxed, excluded)
+
+    def _kept(self, task: Task, standing: _Standing, calling: Calling | None) -> Kept | None:
+        if calling is None or calling.last is None or calling.last.model not in standing.offers.models:
+            return None
+        price = self._catalog.get(calling.last.model).price
+        return keep(calling.last, standing.about, price, task.context_tokens, standing.preference, self._clock())
+
+    def _estimates(self, task: Task, features: FloatArray, posterior: Posterior, offers: Offers) -> Estimates:
+        return estimate(
             posterior,
             offers,
             task.task_type,
@@ -123,52 +234,17 @@ class RoutingService:
             task.context_tokens,
             max_output_tokens=math.inf if task.max_output_tokens is None else task.max_output_tokens,
         )
-        limited = within_limits(screened.models, task, _forecast(task, estimates))
-        excluded = screened.excluded + limited.excluded
-        if not len(limited.keep):
-            return self._fall_back(task, features, posterior, excluded)
-        if len(limited.keep) < len(offers.models):
-            offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
-        preference = self.preference(task.weights)
-        about = beliefs(offers, estimates, preference)
-        decision_id = self._new_id("dec")
-        u = uniform_draw(self._rules.salt, decision_id)
-        choice = choose(policy, about, u)
-        best = about.probability_best
-        propensities = choice.propensities
-        return Decision(
-            id=decision_id,
-            at=self._clock(),
-            task_type=task.task_type,
-            features_schema=SCHEMA_VERSION,
-            features=to_bytes(features),
-            request=self._request(task, u),
-            eligible=tuple(offers.models),
-            propensities=tuple(propensities.tolist()),
-            model=offers.models[choice.index],
-            propensity=choice.propensity,
-            confidence=float(best[choice.index]),
-            reason=reason_of(choice.index, about, estimates, limited.relaxed),
-            policy=policy.name,
-            policy_version=self.policy_version,
-            policy_seq=posterior.seq,
-            catalog_version=view.catalog.version,
-            episode_id=task.episode_id,
-            tags=task.tags,
-            excluded=excluded,
-            alternatives=alternatives(choice.index, about, estimates, preference, propensities, best),
-            expected=expected(estimates, choice.index),
-        )
 
     def preference(self, weights: Weights) -> Preference:
         """A request's weights in the learner's units."""
         return Preference(weights.quality, weights.cost / self._rules.cost_reference_usd, weights.latency / self._rules.latency_reference_s)
 
-    def _current_view(self, posterior: Posterior) -> _View:
-        view = self._view
+    def _current_view(self, posterior: Posterior, *, callable_only: bool) -> _View:
+        view = self._views.get(callable_only)
         if view is None or view.names is not posterior.models:
             models = self._catalog.models
-            view = self._view = _View(self._catalog, Screen(models), posterior.models, offers_of(models, posterior))
+            screen = Screen(models, self._unavailable if callable_only else None)
+            view = self._views[callable_only] = _View(self._catalog, screen, posterior.models, offers_of(models, posterior))
         return view
 
     def _policy(self, task: Task) -> Policy:
@@ -189,15 +265,21 @@ class RoutingService:
                 ) from exc
         return policy
 
-    def _fall_back(self, task: Task, features: FloatArray, posterior: Posterior, excluded: tuple[Exclusion, ...]) -> Decision:
+    def _fall_back(
+        self, task: Task, features: FloatArray, posterior: Posterior, excluded: tuple[Exclusion, ...], calling: Calling | None
+    ) -> Decision:
         """Answer with the fallback model: a forced decision, outside every propensity-weighted estimate."""
+        if calling is not None and not any(self._can_be_called(model) for model in self._catalog.active):
+            raise ProviderUnavailable("no provider can be called", field="model", remedy=remedies(self._unavailable.values()))
         if not task.allow_fallback:
+            if calling is not None and any(exclusion.code == "circuit_open" for exclusion in excluded):
+                raise busy("the models that the request allows failed repeatedly and rest", min(calling.resting.values()))
             raise NoEligibleModel(
                 f"no model is eligible: {_tally(excluded)}",
                 field="constraints",
                 remedy="relax the limit that excludes most, or allow the fallback model with allow_fallback = true",
             )
-        model = self._fallback_model(task)
+        model = self._fallback_model(task, calling)
         return Decision(
             id=self._new_id("dec"),
             at=self._clock(),
@@ -223,12 +305,19 @@ class RoutingService:
             expected=None,
         )
 
-    def _fallback_model(self, task: Task) -> Model:
+    def _can_be_called(self, model: Model) -> bool:
+        return model.id not in self._unavailable
+
+    def _fallback_model(self, task: Task, calling: Calling | None) -> Model:
         """The configured model, else the active one that reads the task's input, has the widest window and the lowest price."""
-        configured = self._rules.fallback_model
-        if configured is not None and configured in self._catalog and not self._catalog.get(configured).retired:
-            return self._catalog.get(configured)
         active = self._catalog.active
+        if calling is not None and active:
+            active = tuple(m for m in active if self._can_be_called(m) and m.id not in calling.resting)
+            if not active:
+                raise busy("every model that can be called failed repeatedly and rests", min(calling.resting.values()))
+        configured = next((model for model in active if model.id == self._rules.fallback_model), None)
+        if configured is not None:
+            return configured
         if not active:
             raise NoEligibleModel("the catalogue has no active model", field="models", remedy="add one with POST /v1/models")
 

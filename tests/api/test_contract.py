@@ -24,7 +24,7 @@ def test_every_error_has_its_own_status() -> None:
     known = [cls for root in (RouterError, LearningError) for cls in below(root) if not cls.__module__.startswith("router.demo")]
     missing = [cls.__name__ for cls in known if cls not in errors.STATUS]  # the demo is a client: its errors are answered to nobody
     assert missing == []
-    assert set(errors.STATUS.values()) <= {400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503}
+    assert set(errors.STATUS.values()) <= {400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 502, 503}
 
 
 def test_waiting_helps_is_said_in_seconds() -> None:

@@ -1,0 +1,246 @@
+"""``POST /v1/chat/completions``: OpenAI's endpoint, answered by the model that the evidence favours."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from adapters.types import Completion, Delta, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
+from learning.errors import LearningError
+from router.api.access import CHAT, allow
+from router.api.conversation import ChatRequest, to_call
+from router.api.errors import error_body, error_headers, status_of
+from router.api.reading import read
+from router.api.services import services_of
+from router.domain.decisions import Decision
+from router.errors import ProviderUnavailable, RouterError
+from router.services.execution import Opened, Served
+
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class ClientGone(Exception):
+    """Nobody is left to answer."""
+
+
+async def chat_completions(request: Request) -> Response:
+    """Answer a chat, whole or as a stream, by the model that is chosen for it.
+
+    The answer names the decision, in `router` and in `x-pointsman-decision`, so that it can be scored with `/v1/feedback`.
+    """
+    try:
+        key_id = await allow(request, CHAT)
+        services = services_of(request)
+        chat = await read(request, ChatRequest)
+        call = to_call(chat, services.default_weights, key_id)
+        execution = services.execution
+        if execution is None:
+            raise ProviderUnavailable("this service makes no calls", field="model", remedy="set a provider's key, e.g. OPENAI_API_KEY")
+        if not chat.stream:
+            served = await _while_there(request.receive, execution.complete(call))
+            return Response(whole(served), media_type="application/json", headers=_headers(served.decision, served.completion.model))
+        events = execution.stream(call)
+        try:
+            opened = await _while_there(request.receive, anext(events))
+        except BaseException:
+            await events.aclose()
+            raise
+        assert isinstance(opened, Opened)  # noqa: S101 - for the type checker: it comes first
+        usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
+        return Streamed(opened, events, include_usage=usage)
+    except (RouterError, LearningError) as exc:
+        return refusal(exc)
+    except ClientGone:
+        return Response(status_code=499)
+
+
+def refusal(exc: Exception) -> Response:
+    """An error in OpenAI's shape."""
+    return Response(_encode({"error": _error(exc)}), status_of(exc), headers=error_headers(exc), media_type="application/json")
+
+
+def _error(exc: Exception) -> dict[str, Any]:
+    told, status = error_body(exc), status_of(exc)
+    remedy = f" ({told['remedy']})" if told["remedy"] else ""
+    kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"message": f"{told['message']}{remedy}", "type": kind, "param": told["field"], "code": told["type"]}
+
+
+def whole(served: Served) -> bytes:
+    """The body of an answer."""
+    completion = served.completion
+    if completion.body is not None:  # it came in this shape: what it says beyond our types stays
+        body: dict[str, Any] = msgspec.json.decode(completion.body)
+        body["model"] = completion.model
+        body.setdefault("object", "chat.completion")
+    else:
+        body = {
+            "id": f"chatcmpl-{served.decision.id}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": completion.model,
+            "choices": [{"index": 0, "message": _message(completion), "logprobs": None, "finish_reason": completion.finish_reason}],
+            "usage": _usage(completion.usage),
+        }
+    body["router"] = _told(served)
+    return _encode(body)
+
+
+class Streamed(Response):
+    """The rest of a stream as server-sent events; the upstream is closed as soon as the client is gone."""
+
+    def __init__(self, opened: Opened, events: AsyncGenerator[Opened | Delta | Served, None], *, include_usage: bool) -> None:
+        super().__init__()
+        self._events = events
+        self._include_usage = include_usage
+        self._told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+        self._told |= _headers(opened.decision, opened.model)
+        self._head = {
+            "id": f"chatcmpl-{opened.decision.id}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": opened.model,
+        }
+        none = b',"usage":null' if include_usage else b""
+        self._before = b"data: " + _encode(self._head)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._after = b',"logprobs":null,"finish_reason":null}]' + none + b"}\n\n"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        try:
+            await _while_there(receive, self._send(send))
+        except ClientGone:
+            return
+
+    async def _send(self, send: Send) -> None:
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in self._told.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with aclosing(self._events) as events:
+            piece = self._chunk({"role": "assistant", "content": "", "refusal": None})
+            try:
+                async for event in events:
+                    if isinstance(event, Served):
+                        piece += self._end(event)
+                    elif not isinstance(event, Opened):
+                        piece += self._chunk(_delta(event))
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    piece = b""
+            except RouterError as exc:
+                piece = b"data: " + _encode({"error": _error(exc)}) + b"\n\n"
+        await send({"type": "http.response.body", "body": piece, "more_body": False})
+
+    def _chunk(self, delta: dict[str, Any]) -> bytes:
+        return self._before + _encode(delta) + self._after
+
+    def _end(self, served: Served) -> bytes:
+        completion = served.completion
+        last = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": completion.finish_reason}
+        chunks = [{**self._head, "choices": [last], "router": _told(served)}]
+        if self._include_usage:
+            chunks[0]["usage"] = None
+            chunks.append({**self._head, "choices": [], "usage": _usage(completion.usage)})
+        return b"".join(b"data: " + _encode(chunk) + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+
+
+async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which is cancelled where the client hangs up first.
+
+    Raises ``ClientGone``.
+    """
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_hung_up(receive))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone
+    finally:
+        watching.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _headers(decision: Decision, model: str) -> dict[str, str]:
+    reason = decision.reason.encode("ascii", "replace").decode().replace("\n", " ")[:500]
+    return {"x-pointsman-decision": decision.id, "x-pointsman-model": model, "x-pointsman-reason": reason}
+
+
+def _told(served: Served) -> dict[str, Any]:
+    decision = served.decision
+    return {
+        "decision_id": decision.id,
+        "chosen": decision.model,
+        "model": served.completion.model,
+        "reason": decision.reason,
+        "propensity": decision.propensity,
+        "forced": decision.forced,
+        "fallback": decision.fallback or len({a.model for a in served.attempts}) > 1,
+        "task_type": decision.task_type,
+        "cost_usd": served.cost_usd,
+        "attempts": [
+            {"model": a.model, "status": a.status, "error": a.error, "latency_s": a.latency_s, "forced": a.forced} for a in served.attempts
+        ],
+    }
+
+
+def _message(completion: Completion) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": completion.text or None, "refusal": None}
+    if not completion.tool_calls:
+        message["content"] = completion.text
+    else:
+        message["tool_calls"] = [_call(call) for call in completion.tool_calls]
+    if completion.reasoning:
+        message["reasoning_content"] = completion.reasoning
+    return message
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    told: dict[str, Any] = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return told if call.signature is None else told | _signed(call.signature)
+
+
+def _signed(signature: str) -> dict[str, Any]:
+    return {"extra_content": {"google": {"thought_signature": signature}}}
+
+
+def _delta(event: Delta) -> dict[str, Any]:
+    match event:
+        case TextDelta(text):
+            return {"content": text}
+        case ReasoningDelta(text):
+            return {"reasoning_content": text}
+        case ToolCallDelta():
+            function: dict[str, Any] = {"arguments": event.arguments}
+            told: dict[str, Any] = {"index": event.index, "function": function}
+            if event.id is not None:
+                told |= {"id": event.id, "type": "function"}
+            if event.name is not None:
+                function["name"] = event.name
+            if event.signature is not None:
+                told |= _signed(event.signature)
+            return {"tool_calls": [told]}
+
+
+def _usage(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None:
+        return None
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
