@@ -22,7 +22,7 @@ from router.domain.outcome_stream import Stream, model_means
 from router.domain.outcome_table import FloatArray, IntArray, OutcomeTable
 from router.services.replay import replay
 
-_LOG_TOKENS = 1
+LOG_TOKENS = 1
 """Place of the log context tokens among Pointsman's features; the peers get the same number."""
 _TYPICAL_CALL_TOKENS = 1_340.0
 
@@ -34,6 +34,7 @@ class Pass:
     chosen: IntArray
     """(n,)"""
     seconds: float
+    """CPU time: the machine may be shared."""
     incidents: list[dict[str, Any]] | None = None
     """What a contender reported on the way; None where it reports nothing at all."""
 
@@ -60,7 +61,7 @@ def play(problem: Problem, contender: str, seed: int) -> Pass:
     chosen = np.zeros(len(stream), dtype=np.int64)
     peer, period = found.build(setup), -1
     offered = [np.flatnonzero(r >= 0) for r in stream.row]
-    started = time.perf_counter()
+    started = time.process_time()
     for i in range(len(stream)):
         if stream.period[i] != period:
             period = int(stream.period[i])
@@ -75,14 +76,14 @@ def play(problem: Problem, contender: str, seed: int) -> Pass:
             peer.paid(float(stream.cost[i, m]))
         if stream.told[i]:
             peer.learn(case, m, Score(float(stream.quality[i, m]), float(stream.utility[i, m])))
-    return Pass(chosen, time.perf_counter() - started)
+    return Pass(chosen, time.process_time() - started)
 
 
 def _pointsman(problem: Problem, policy: str, seed: int) -> Pass:
     table = table_of(problem, seed)
-    started = time.perf_counter()
+    started = time.process_time()
     report, traces = replay(table, options(problem, seed, policy))
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     place = {m: k for k, m in enumerate(table.models)}
     return Pass(np.array([place[t.model] for t in traces]), seconds, report.get("incidents"))
 
@@ -90,7 +91,7 @@ def _pointsman(problem: Problem, policy: str, seed: int) -> Pass:
 def features(table: OutcomeTable) -> tuple[FloatArray, IntArray]:
     """(P, d) task type one-hot, log context tokens and 1, for every prompt; and (P,) the task type."""
     _, task = np.unique(np.array(table.task_types, dtype=object).astype(str), return_inverse=True)
-    size = np.array([encode(int(t))[_LOG_TOKENS] for t in table.context_tokens])
+    size = np.array([encode(int(t))[LOG_TOKENS] for t in table.context_tokens])
     return np.column_stack([np.eye(int(task.max()) + 1)[task], size, np.ones(len(task))]), task
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from pyarrow import csv, parquet
 
 from learning.simulation import World
 from router.domain.outcome_stream import Change, Stream, Weights, lay_out, model_means
@@ -36,7 +37,7 @@ class Problem:
     prompts: int | None = None
     """Draw so many prompts of the table anew per seed; None takes all."""
     era: str | None = None
-    """``first`` keeps the prompts of the first of two eras only."""
+    """``first`` keeps the prompts of the first era only."""
 
     @property
     def name(self) -> str:
@@ -68,26 +69,28 @@ def table_of(problem: Problem, seed: int) -> OutcomeTable:
     """The table that a seed of the problem plays on."""
     table = _whole(problem.table)
     if problem.era == "first":
-        table = take(table, np.arange(_first_repeat(table.prompt_ids)))
+        table = take(table, np.arange(_first_era(problem.table)))
     if problem.prompts is not None and problem.prompts < len(table.prompt_ids):
         kept = np.random.default_rng([seed, 7]).choice(len(table.prompt_ids), problem.prompts, replace=False)
         table = take(table, np.sort(kept))
     return table
 
 
-def _first_repeat(prompt_ids: tuple[str, ...]) -> int:
-    """Where prompts begin to come back: the begin of the second era."""
-    seen: set[str] = set()
-    for i, prompt in enumerate(prompt_ids):
-        if prompt in seen:
-            return i
-        seen.add(prompt)
-    return len(prompt_ids)
+@lru_cache(maxsize=4)
+def _first_era(path: str) -> int:
+    """Prompts before the second era begins; all of them where there is one era. The router's table keeps the order only."""
+    if path == SIMULATED:
+        return _SIMULATED_PROMPTS
+    file = csv.read_csv(path) if path.endswith(".csv") else parquet.read_table(path)
+    eras = file["era"].to_pylist() if "era" in file.column_names else [None] * file.num_rows
+    rows = zip(file["prompt_id"].to_pylist(), eras, file["quality"].to_pylist(), strict=True)
+    scored = [(prompt, era) for prompt, era, quality in rows if quality is not None]
+    return len({prompt for prompt, era in scored if era == scored[0][1]})
 
 
 def swap_at(problem: Problem) -> int:
     """First decision of the second era of a table in file order."""
-    return _first_repeat(_whole(problem.table).prompt_ids)
+    return _first_era(problem.table)
 
 
 def take(table: OutcomeTable, prompts: IntArray) -> OutcomeTable:
@@ -236,6 +239,5 @@ def n_models(path: str) -> int:
 
 
 def is_swap(path: str) -> bool:
-    """Whether a table has two eras with the same prompts."""
-    prompts = _whole(path).prompt_ids
-    return _first_repeat(prompts) < len(prompts)
+    """Whether a table has a second era."""
+    return _first_era(path) < len(_whole(path).prompt_ids)

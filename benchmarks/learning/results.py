@@ -14,8 +14,9 @@ import numpy as np
 
 from benchmarks.learning.contenders import entry
 from benchmarks.learning.contenders.registry import version
-from benchmarks.learning.play import Pass
+from benchmarks.learning.play import LOG_TOKENS, Pass
 from benchmarks.learning.problems import SIMULATED, Problem
+from learning.features import encode
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SHARED = (
@@ -25,7 +26,6 @@ _SHARED = (
     "router/domain/outcome_stream.py",
     "router/domain/outcome_table.py",
     "router/storage/outcome_files.py",
-    "learning/features.py",
 )
 _POINTSMAN = ("router/services/replay.py",)
 
@@ -49,6 +49,9 @@ def code_of(contender: str) -> str:
         maker = getattr(found.build, "func", found.build)
         files.append(_ROOT / (maker.__module__.replace(".", "/") + ".py"))
     parts = [f.read_bytes() for f in files]
+    parts.append(
+        np.array([encode(n)[LOG_TOKENS] for n in (0, 40, 1_000, 30_000, 10**6)]).tobytes()
+    )  # what peers see of Pointsman's features
     return _digest([*parts, version(found).encode(), repr(getattr(found.build, "keywords", "")).encode(), found.policy.encode()])
 
 

@@ -115,10 +115,11 @@ def test_the_arriving_specialist_is_the_best_of_its_task_type() -> None:
     assert (stream.row[half:, k] >= 0).all()
 
 
-def test_a_second_era_begins_where_prompts_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["", "@"])
+def test_a_second_era_is_told_from_the_first(tmp_path: Path, mark: str) -> None:
     lines = ["prompt_id,task_type,model,quality,era"]
     for era in ("first", "second"):
-        lines += [f"p{i},code,{m},{int(i % 2 == 0)},{era}" for i in range(5) for m in ("a", "b")]
+        lines += [f"p{i}{mark and mark + era},code,{m},{int(i % 2 == 0)},{era}" for i in range(5) for m in ("a", "b")]
     path = tmp_path / "swap.csv"
     path.write_text("\n".join(lines) + "\n")
     assert swap_at(Problem(str(path))) == 5
