@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from adapters.errors import AccessDenied, AdapterError, MalformedResponse, ModelNotServed, ProviderTimeout, RequestRejected
+from adapters.errors import AccessDenied, AdapterError, ContextTooLong, MalformedResponse, ModelNotServed, ProviderTimeout, RequestRejected
 from adapters.types import Completion, CompletionRequest, Delta, TextDelta
 from router.domain.breaker import Breakers, RetryBudget
 from router.domain.calling import Calling
@@ -233,9 +233,9 @@ class ExecutionService:
         """Tell the model's circuit how a call ended."""
         if exc is None:
             self._breakers.succeeded(model)
-        elif _status(exc) is Status.REJECTED:
+        elif not exc.elsewhere:
             self._breakers.left(model)
-        elif self._breakers.failed(model, monotonic(), lasting=not exc.retryable):
+        elif self._breakers.failed(model, monotonic(), lasting=not exc.retryable and not isinstance(exc, ContextTooLong)):
             log.warning("execution.circuit_opened", model=model, error=type(exc).__name__)
 
     def passed_by(self, model: str) -> None:
@@ -252,7 +252,7 @@ class ExecutionService:
             return None
         if call.may_switch:
             other = self._routing.next_best(call.task, Calling(self._breakers.resting(monotonic())), tried)
-            if other is not None and self._budget.spend():
+            if other is not None and (isinstance(exc, ContextTooLong) or self._budget.spend()):  # a long request is no outage
                 return other
         if not exc.retryable:
             return None

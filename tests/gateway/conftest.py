@@ -59,9 +59,9 @@ class Gateway:
             "catalog_file": catalog,
             "providers": "alpha,beta,gamma",
             "provider_urls": {"alpha": url, "beta": url, "gamma": url},
-            "provider_timeout_s": 5.0,
-            "provider_first_token_s": 1.0,
-            "provider_idle_s": 1.0,
+            "provider_timeout_s": 20.0,
+            "provider_first_token_s": 10.0,
+            "provider_idle_s": 10.0,
         }
         self.settings = config.load(**(given | settings))
         self.services: Services | None = None
