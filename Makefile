@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench bench-route bench-learning clean
+.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,11 +31,16 @@ check: ## everything that the continuous integration runs: lint, types, layers, 
 	@echo "check: lint, types, layers and tests, as in continuous integration"
 	@.ci/run
 
-bench: bench-route bench-learning ## run every benchmark
+bench: bench-route bench-gateway bench-learning ## run every benchmark
 
 bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
 	@$(PY) -m benchmarks.route $(ARGS)
+
+bench-gateway: $(VENV)/dev.stamp ## CPU and latency of a call through the gateway (ARGS="--litellm .venv-litellm" beside LiteLLM's proxy)
+	@echo "bench-gateway: chat completions through a local upstream, whole and streamed, beside the direct call"
+	@$(PIP) install --editable ".[openai]"
+	@$(PY) -m benchmarks.gateway $(ARGS)
 
 bench-learning: $(PEERS)/peers.stamp ## the learner against its peers on recorded outcomes (ARGS="--quick" for three minutes)
 	@echo "bench-learning: the learner and its peers on the same streams; results and picture in .bench/learning, resumable"
