@@ -70,7 +70,7 @@ def run(console: Console, cells: list[Cell], size: Size, args: argparse.Namespac
     chosen = {o for o in args.only if _is_contender(o)}
     wanted = [job for cell in cells for job in cell.passes() if not chosen or job[1] in chosen]
     missing = [job for job in dict.fromkeys(wanted) if key_of(*job) not in results]
-    missing.sort(key=lambda job: entry(job[1]).seeds < FULL.seeds)  # the slow ones last
+    missing.sort(key=lambda job: entry(job[1]).seeds is not None)  # the slow ones last
     console.print(f"{len(cells)} cells, {len(wanted)} passes, {len(wanted) - len(missing)} of them known from {results.path}")
     covered = _play_all(
         console, missing, results, args.workers, worlds=0 if chosen and "pointsman" not in chosen else 8 if size.quick else 24

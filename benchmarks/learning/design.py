@@ -32,7 +32,8 @@ class Cell:
 
     def seeds_of(self, contender: str) -> int:
         """How many of them a contender plays: the first."""
-        return min(self.seeds, entry(contender).seeds)
+        most = entry(contender).seeds
+        return self.seeds if most is None else min(self.seeds, most)
 
     def passes(self) -> list[tuple[Problem, str, int]]:
         """Every (problem, contender, seed)."""
@@ -57,7 +58,7 @@ QUICK = Size(seeds=3, prompts=1_500, march=5, quick=True)
 def design(tables: list[str], size: Size) -> list[Cell]:
     """All cells, the most telling first."""
     missing = {n for names in absent().values() for n in names}
-    here = [c for c in CONTENDERS if c.name not in missing and not (size.quick and c.seeds < FULL.seeds)]
+    here = [c for c in CONTENDERS if c.name not in missing and not (size.quick and c.seeds is not None)]
     cells = [cell for table in tables for cell in _stationary(table, here, size)]
     for table in tables:
         cells += _feedback(table, here, size)
@@ -78,7 +79,7 @@ def _names(here: list[Entry], *, costly: bool, defaults: bool = True, slow_defau
         if (costly or not c.priced)
         and not c.only_budgets
         and (defaults or c.name not in _DEFAULTS)
-        and (slow_defaults or c.seeds == FULL.seeds or "tuned" in c.name or "NIG" in c.name)
+        and (slow_defaults or c.seeds is None or "tuned" in c.name or "NIG" in c.name)
     )
 
 

@@ -21,8 +21,8 @@ class Entry:
     """None for Pointsman, which plays through its own replay."""
     package: str | None = None
     """Module of the library, None for rules of our own."""
-    seeds: int = 10
-    """Most seeds that it plays: slow libraries play fewer."""
+    seeds: int | None = None
+    """Most seeds that it plays, where it is a slow library; None plays all."""
     budgets: bool = False
     """Whether it can keep a dollar budget."""
     only_budgets: bool = False
