@@ -74,7 +74,7 @@ class Gateway:
             self.services = await bootstrap.build(self.settings)
             self.server = uvicorn.Server(uvicorn.Config(create_app(self.services), log_config=None, lifespan="on", ws="none"))
             serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-            while not self.server.started and not serving.done():
+            while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
             self._ready.set()
             await serving
