@@ -175,9 +175,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for server in servers:
             server.terminate()
             server.wait(timeout=30)
-    return {
-        name: {c: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for c, runs in by.items()} for name, by in rows.items()
-    }
+    return {name: {c: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for c, runs in by.items()} for name, by in rows.items()}
 
 
 def main() -> None:

@@ -52,9 +52,9 @@ class Store(KeyStore, Protocol):
 
         Each write gets its own result; a refused one (DecisionNotFound, FeedbackNotFound, FeedbackConflict, OutcomeConflict) does
         not stop the others. Writes may refer to earlier writes of the same group.
-        Feedback: the same natural key (or the same idempotency key of the same source) with the same decision, judge, metric, score and weight is a repeat;
-        with anything else it is a FeedbackConflict whose remedy names the feedback id to PUT. Retracted feedback can be scored again
-        (a new revision of the same id). A FeedbackChange to what already holds is a repeat.
+        Feedback: the same natural key (or the same idempotency key of the same source) with the same decision, judge, metric, score and
+        weight is a repeat; with anything else it is a FeedbackConflict whose remedy names the feedback id to PUT. Retracted feedback can
+        be scored again (a new revision of the same id). A FeedbackChange to what already holds is a repeat.
         """
         ...
 

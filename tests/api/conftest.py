@@ -147,7 +147,8 @@ async def rig(settings: config.Settings) -> AsyncIterator[Rig]:
     routing = UniformRouting(models, writer)
     feedback = FeedbackService(writer, store, clock=time.time, new_id=new_id)
     keys = KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=True)
-    services = Services(settings, store, writer, models, routing, CountingTraining(store), feedback, keys, "0001", writer.start, writer.close)
+    training = CountingTraining(store)
+    services = Services(settings, store, writer, models, routing, training, feedback, keys, "0001", writer.start, writer.close)
     app = create_app(services)
     async with (
         app.router.lifespan_context(app),
