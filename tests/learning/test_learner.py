@@ -85,7 +85,7 @@ def test_it_does_not_matter_when_somebody_looks(logs, data) -> None:
 def test_the_posterior_equals_a_dense_solve_of_the_raw_observations(logs, dense, data) -> None:
     """Given the common part, each model is one Gaussian linear regression on [x, one-hot type], decayed weights and all."""
     log = [o for o in data.draw(logs.observations) if o.target is Target.QUALITY]
-    learner = fold(fresh(half_life=1e9), log)
+    learner = fold(fresh(half_life=1e12), log)
     posterior, common = learner.posterior(), learner.common(Target.QUALITY)
     types = posterior.task_types
     for model in posterior.models:
