@@ -125,7 +125,8 @@ async def test_a_stream_that_breaks_ends_with_an_error_and_is_no_answer(gateway:
         with pytest.raises(openai.APIError, match="broke off"):  # noqa: PT012 - the pieces before it matter
             async for chunk in stream:
                 text += chunk.choices[0].delta.content or ""
-    assert text == "The quick"
+    assert text, "the cut comes after a piece"
+    assert "The quick".startswith(text)  # a reset may overtake the last piece on its way from the provider
     await gateway.settled("select status from outcomes", lambda rows: rows == [("error",)])
     assert len(gateway.stub.requests) == 1, "nothing takes over once a piece has left"
 
