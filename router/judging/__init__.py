@@ -1,0 +1,1 @@
+"""Judges: what scores an answer, each in a file of its own and listed in ``registry``."""
