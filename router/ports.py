@@ -6,6 +6,7 @@ from typing import Protocol
 from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Snapshot, Write
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError
 
 
@@ -41,7 +42,35 @@ class KeyStore(Protocol):
         ...
 
 
-class Store(KeyStore, Protocol):
+class TallyStore(Protocol):
+    """Counts of the log, kept beside it so that no report reads the log itself.
+
+    Raises ``StorageUnavailable`` where the database does not answer.
+    """
+
+    def count_on(self, limit: int) -> int:
+        """Count at most ``limit`` further positions of the log; the position up to which it is counted then.
+
+        Every position is counted once, whichever processes do so at the same time.
+        """
+        ...
+
+    def counted(self) -> Counted: ...
+
+    def tallies(self, span_s: int, since: float, by: By, task_type: str | None = None) -> list[Tally]:
+        """Lines by (period, model) or (task type, model) over the periods of one of ``SPANS`` that end after Unix time ``since``."""
+        ...
+
+    def judged(self) -> list[Judged]:
+        """By judge, metric and model, of everything counted."""
+        ...
+
+    def decided_by(self, at: float) -> int:
+        """Log position of the latest decision taken by Unix time ``at``, to within those committed in the same moment; 0 for none."""
+        ...
+
+
+class Store(KeyStore, TallyStore, Protocol):
     """Durable log, catalogue changes and snapshots. Implementations: storage.sql.SqlStore, storage.memory.MemoryStore.
 
     Raises ``StorageUnavailable`` where the database does not answer.

@@ -1,6 +1,7 @@
 """The store without a disk, for the demo and for tests: it keeps every promise but durability."""
 
 import threading
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -24,10 +25,12 @@ from router.domain.events import (
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.domain.prices import recosted
+from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError
 from router.storage.codec import decision_row, read_decision
 from router.storage.cost_rows import CostRevision
 from router.storage.ledger import Known, View, apply
+from router.storage.memory_tallies import MemoryTallies
 from router.storage.revisions import Revision, feedback_entry, feedback_event
 
 SNAPSHOTS_KEPT = 3
@@ -48,6 +51,7 @@ class MemoryStore:
         self._snapshots: list[Snapshot] = []
         self._keys: dict[str, ApiKey] = {}
         self._drawn: dict[tuple[str, int], int] = {}
+        self._tallies = MemoryTallies()
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         kept = [_as_stored(write) if isinstance(write, Decision) else write for write in writes]
@@ -174,6 +178,36 @@ class MemoryStore:
     def drawn_budgets(self) -> dict[tuple[str, int], int]:
         with self._lock:
             return dict(self._drawn)
+
+    def count_on(self, limit: int) -> int:
+        with self._lock:
+            before = self._tallies.seq
+            events = self._log[before : before + limit]
+            self._tallies.count(events, before + len(events), self._decision_at)
+            return self._tallies.seq
+
+    def counted(self) -> Counted:
+        with self._lock:
+            return self._tallies.counted()
+
+    def tallies(self, span_s: int, since: float, by: By, task_type: str | None = None) -> list[Tally]:
+        with self._lock:
+            return self._tallies.read(span_s, since, by, task_type)
+
+    def judged(self) -> list[Judged]:
+        with self._lock:
+            return self._tallies.judged()
+
+    def decided_by(self, at: float) -> int:
+        with self._lock:
+            place = bisect_right(self._decided, at, key=lambda item: item[1].at)
+            return self._decided[place - 1][0].seq if place else 0
+
+    def _decision_at(self, seq: int) -> Decision:
+        event = self._log[seq - 1]
+        if not isinstance(event, DecisionEvent):
+            raise AssertionError("what happened to a decision refers to its position")
+        return event.decision
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:

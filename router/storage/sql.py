@@ -29,8 +29,9 @@ from router.domain.events import (
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.domain.prices import recosted
+from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
-from router.storage import codec, key_rows, schema
+from router.storage import codec, key_rows, schema, tally_rows
 from router.storage.cost_rows import COST_EVENTS, COSTS_OF, cost_row, read_cost, read_cost_event
 from router.storage.engine import Durability, answering, open_reader, open_writer
 from router.storage.ledger import Additions, Known, View, apply
@@ -236,6 +237,32 @@ class SqlStore:
     def drawn_budgets(self) -> dict[tuple[str, int], int]:
         with self._reading() as connection:
             return key_rows.read_drawn(connection)
+
+    def count_on(self, limit: int) -> int:
+        with self._reading() as connection:
+            before, head = tally_rows.counted_seq(connection), _last_seq(connection)
+            upto = min(before + limit, head)
+            if upto <= before:
+                return before
+            found = tally_rows.grouped(connection, before + 1, upto + 1)
+        with self._writing() as connection:  # short: what waits for it is the log
+            return upto if tally_rows.add(connection, before, upto, found) else tally_rows.counted_seq(connection)
+
+    def counted(self) -> Counted:
+        with self._reading() as connection:
+            return tally_rows.read_counted(connection)
+
+    def tallies(self, span_s: int, since: float, by: By, task_type: str | None = None) -> list[Tally]:
+        with self._reading() as connection:
+            return tally_rows.read(connection, span_s, since, by, task_type)
+
+    def judged(self) -> list[Judged]:
+        with self._reading() as connection:
+            return tally_rows.read_judged(connection)
+
+    def decided_by(self, at: float) -> int:
+        with self._reading() as connection:
+            return tally_rows.decided_by(connection, at)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         values = {name: getattr(snapshot, name) for name in SNAPSHOT_FIELDS}

@@ -197,3 +197,40 @@ key_spend = Table(
     Column("start", Counter, primary_key=True, autoincrement=False),  # Unix time of the period's first second
     Column("drawn_nano_usd", BigInteger, nullable=False),  # spent, or held by a service that may spend it
 )
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("span_s", Integer, primary_key=True, autoincrement=False),
+    Column("start", Counter, primary_key=True, autoincrement=False),
+    Column("task_type", String(200), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("decisions", BigInteger, nullable=False),
+    Column("fallbacks", BigInteger, nullable=False),
+    Column("answered", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("cost_usd", Double, nullable=False),
+    Column("costed", BigInteger, nullable=False),
+    Column("latency_s", Double, nullable=False),
+    Column("timed", BigInteger, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("weight", Double, nullable=False),
+)
+
+judge_tallies = Table(
+    "judge_tallies",
+    metadata,
+    Column("judge", String(200), primary_key=True),
+    Column("metric", String(200), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("scores", BigInteger, nullable=False),
+    Column("total", Double, nullable=False),
+    Column("squares", Double, nullable=False),
+)
+
+tallied = Table(
+    "tallied",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # one row
+    Column("seq", Counter, nullable=False),  # the log position up to which the tallies count
+)
