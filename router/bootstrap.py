@@ -16,6 +16,7 @@ from router.api.services import Services
 from router.config import Settings
 from router.domain import catalog
 from router.domain.catalog import Catalog
+from router.domain.events import Group
 from router.domain.ids import new_id
 from router.domain.models import Price
 from router.domain.tasks import Weights
@@ -27,6 +28,7 @@ from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.providers import connect
 from router.services.routing import RoutingRules, RoutingService
+from router.services.tallying import TallyService
 from router.services.training import TrainingService
 from router.storage.writer import GroupCommitWriter
 
@@ -49,6 +51,8 @@ async def build(settings: Settings) -> Services:
         models = ModelService(store, base_catalog(settings), clock=time.time)
         keys, access = await asyncio.to_thread(key_service, settings, store)
         routing, training = _learned(settings, store, writer, models)
+        tallying = TallyService(store)
+        writer.on_commit = _both(training.notify, tallying.notify)
         execution = await _execution(settings, store, writer, models, routing, keys)
     except BaseException:
         store.close()
@@ -58,6 +62,7 @@ async def build(settings: Settings) -> Services:
         try:
             await models.load()
             await training.start()
+            await tallying.start()
             await writer.start()
         except RouterError as exc:
             log.error("service.not_started", reason=exc.message, field=exc.field, remedy=exc.remedy)
@@ -75,6 +80,7 @@ async def build(settings: Settings) -> Services:
         try:
             await execution.close()
             await writer.close()
+            await tallying.close()
             await training.close()
             await keys.close()
         finally:
@@ -90,6 +96,7 @@ async def build(settings: Settings) -> Services:
         training=training,
         feedback=FeedbackService(writer, store, clock=time.time, new_id=new_id, keep_comments=settings.store_text),
         keys=keys,
+        tallying=tallying,
         schema_revision=revision,
         start=start,
         close=close,
@@ -242,10 +249,17 @@ def _learned(settings: Settings, store: Store, writer: GroupCommitWriter, models
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
     )
-    writer.on_commit = training.notify
     models.subscribe(training.use_catalog)  # first: the posterior knows a model before a decision may name it
     models.subscribe(routing.use_catalog)
     return routing, training
+
+
+def _both(first: Callable[[Group], None], second: Callable[[Group], None]) -> Callable[[Group], None]:
+    def told(group: Group) -> None:
+        first(group)
+        second(group)
+
+    return told
 
 
 async def _execution(

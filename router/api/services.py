@@ -15,6 +15,7 @@ from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.keys import KeyService
 from router.services.models import ModelService
+from router.services.tallying import TallyService
 
 
 class Routing(Protocol):
@@ -77,6 +78,8 @@ class Services:
     schema_revision: str
     start: Callable[[], Awaitable[None]] = field(default=_nothing)
     close: Callable[[], Awaitable[None]] = field(default=_nothing)
+    tallying: TallyService | None = None
+    """None: nothing counts the log for reports."""
     execution: ExecutionService | None = None
     """None: the service decides and makes no calls."""
 

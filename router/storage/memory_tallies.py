@@ -20,8 +20,9 @@ class MemoryTallies:
         """Count the events up to log position ``upto``; ``decision_of`` finds a decision by its position."""
         found = Additions()
         for event in events:
-            decision = event.decision if isinstance(event, DecisionEvent) else decision_of(event.decision_seq)
-            _count(found, event, int(decision.at // FINE_S))
+            if isinstance(event, DecisionEvent | OutcomeEvent | CostEvent | FeedbackEvent):
+                decision = event.decision if isinstance(event, DecisionEvent) else decision_of(event.decision_seq)
+                _count(found, event, int(decision.at // FINE_S))
         self._newest = max(self._newest, found.newest)
         for span, start, task_type, model, sums in found.periods(self._newest):
             key = (span, start, task_type, model)
@@ -56,7 +57,7 @@ class MemoryTallies:
         return [Judged(*who, *sums) for who, sums in sorted(self._judged.items()) if sums[0] > 0]
 
 
-def _count(found: Additions, event: LogEvent, tens: int) -> None:
+def _count(found: Additions, event: DecisionEvent | OutcomeEvent | CostEvent | FeedbackEvent, tens: int) -> None:
     match event:
         case DecisionEvent(decision=decided):
             found.add((tens, decided.task_type, decided.model), Sums(decisions=1, fallbacks=int(decided.fallback)))

@@ -196,9 +196,9 @@ def _plain(value: Any) -> Any:
 
 def read_judged(connection: Connection) -> list[Judged]:
     """Every judge's lines that have a score left, by judge, metric and model."""
-    query = select(judge_tallies).where(judge_tallies.c.scores > 0)
-    order = (judge_tallies.c.judge, judge_tallies.c.metric, judge_tallies.c.model)
-    return [Judged(row.judge, row.metric, row.model, row.scores, row.total, row.squares) for row in connection.execute(query.order_by(*order))]
+    table = judge_tallies.c
+    query = select(judge_tallies).where(table.scores > 0).order_by(table.judge, table.metric, table.model)
+    return [Judged(row.judge, row.metric, row.model, row.scores, row.total, row.squares) for row in connection.execute(query)]
 
 
 def read_counted(connection: Connection) -> Counted:

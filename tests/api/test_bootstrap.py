@@ -18,6 +18,7 @@ from router import bootstrap, config
 from router.api.app import create_app
 from router.api.services import Services
 from router.errors import ConfigurationInvalid, StorageUnavailable
+from router.storage import schema
 
 
 @asynccontextmanager
@@ -45,7 +46,7 @@ async def test_everything_survives_a_restart(settings: config.Settings) -> None:
         assert (await client.post("/v1/feedback", json=score)).status_code == 200
         await services.training.settle()  # type: ignore[attr-defined]  # the real one, which the edge does not wait for
         before = (await client.get("/readyz")).json()
-    assert (before["seq"], before["lag"], before["durability"], before["schema_revision"]) == (3, 0, "full", "0001")
+    assert (before["seq"], before["lag"], before["durability"], before["schema_revision"]) == (3, 0, "full", schema.REVISIONS[-1])
     async with running(settings) as (client, _):
         after = (await client.get("/readyz")).json()
         assert (after["seq"], after["digest"]) == (3, before["digest"])
