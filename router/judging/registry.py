@@ -27,6 +27,7 @@ JUDGES: Mapping[str, Entry] = {
     "contains": Entry("router.judging.contains", "Contains"),
     "label": Entry("router.judging.label", "Label"),
     "json_schema": Entry("router.judging.json_schema", "JsonSchema"),
+    "code": Entry("router.judging.code", "Code"),
     "similarity": Entry("router.judging.similarity", "Similarity"),
 }
 
