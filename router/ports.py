@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Snapshot, Write
 from router.domain.keys import ApiKey
 from router.domain.models import Model
@@ -70,7 +71,30 @@ class TallyStore(Protocol):
         ...
 
 
-class Store(KeyStore, TallyStore, Protocol):
+class BatteryStore(Protocol):
+    """Runs of test batteries; their calls are in the log.
+
+    Raises ``StorageUnavailable`` where the database does not answer.
+    """
+
+    def add_battery_run(self, run: BatteryRun, cells: Sequence[BatteryCell]) -> None: ...
+
+    def change_battery_run(self, run_id: str, status: RunStatus, ended_at: float | None) -> None: ...
+
+    def charge_battery_run(self, run_id: str, usd: float) -> None:
+        """Add to what the run's judges cost."""
+        ...
+
+    def battery_runs(self) -> list[BatteryRun]:
+        """The newest first."""
+        ...
+
+    def battery_cells(self, run_id: str) -> list[BatteryCell]:
+        """In the run's order; empty for a run that is not known."""
+        ...
+
+
+class Store(KeyStore, TallyStore, BatteryStore, Protocol):
     """Durable log, catalogue changes and snapshots. Implementations: storage.sql.SqlStore, storage.memory.MemoryStore.
 
     Raises ``StorageUnavailable`` where the database does not answer.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
 
+from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.decisions import Decision
 from router.domain.events import (
     Attempt,
@@ -52,6 +53,8 @@ class MemoryStore:
         self._keys: dict[str, ApiKey] = {}
         self._drawn: dict[tuple[str, int], int] = {}
         self._tallies = MemoryTallies()
+        self._runs: dict[str, BatteryRun] = {}
+        self._cells: dict[str, list[BatteryCell]] = {}
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         kept = [_as_stored(write) if isinstance(write, Decision) else write for write in writes]
@@ -208,6 +211,26 @@ class MemoryStore:
         if not isinstance(event, DecisionEvent):
             raise AssertionError("what happened to a decision refers to its position")
         return event.decision
+
+    def add_battery_run(self, run: BatteryRun, cells: Sequence[BatteryCell]) -> None:
+        with self._lock:
+            self._runs[run.id], self._cells[run.id] = run, list(cells)
+
+    def change_battery_run(self, run_id: str, status: RunStatus, ended_at: float | None) -> None:
+        with self._lock:
+            self._runs[run_id] = replace(self._runs[run_id], status=status, ended_at=ended_at)
+
+    def charge_battery_run(self, run_id: str, usd: float) -> None:
+        with self._lock:
+            self._runs[run_id] = replace(self._runs[run_id], judge_usd=self._runs[run_id].judge_usd + usd)
+
+    def battery_runs(self) -> list[BatteryRun]:
+        with self._lock:
+            return sorted(self._runs.values(), key=lambda run: (run.started_at, run.id), reverse=True)
+
+    def battery_cells(self, run_id: str) -> list[BatteryCell]:
+        with self._lock:
+            return list(self._cells.get(run_id, ()))
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from router.storage.engine import answering, open_reader, open_writer, parse
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISIONS: tuple[str, ...] = ("0001", "0002")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
 """Every revision that this release knows, oldest first."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Dialect, Select, Table, bindparam, delete, func, insert, select, text, union_all
 
+from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.decisions import Decision
 from router.domain.events import (
     Attempt,
@@ -31,7 +32,7 @@ from router.domain.models import Model
 from router.domain.prices import recosted
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
-from router.storage import codec, key_rows, schema, tally_rows
+from router.storage import battery_rows, codec, key_rows, schema, tally_rows
 from router.storage.cost_rows import COST_EVENTS, COSTS_OF, cost_row, read_cost, read_cost_event
 from router.storage.engine import Durability, answering, open_reader, open_writer
 from router.storage.ledger import Additions, Known, View, apply
@@ -263,6 +264,26 @@ class SqlStore:
     def decided_by(self, at: float) -> int:
         with self._reading() as connection:
             return tally_rows.decided_by(connection, at)
+
+    def add_battery_run(self, run: BatteryRun, cells: Sequence[BatteryCell]) -> None:
+        with self._writing() as connection:
+            battery_rows.add(connection, run, cells)
+
+    def change_battery_run(self, run_id: str, status: RunStatus, ended_at: float | None) -> None:
+        with self._writing() as connection:
+            battery_rows.change(connection, run_id, status, ended_at)
+
+    def charge_battery_run(self, run_id: str, usd: float) -> None:
+        with self._writing() as connection:
+            battery_rows.charge(connection, run_id, usd)
+
+    def battery_runs(self) -> list[BatteryRun]:
+        with self._reading() as connection:
+            return battery_rows.read_runs(connection)
+
+    def battery_cells(self, run_id: str) -> list[BatteryCell]:
+        with self._reading() as connection:
+            return battery_rows.read_cells(connection, run_id)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         values = {name: getattr(snapshot, name) for name in SNAPSHOT_FIELDS}

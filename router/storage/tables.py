@@ -234,3 +234,28 @@ tallied = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row
     Column("seq", Counter, nullable=False),  # the log position up to which the tallies count
 )
+
+battery_runs = Table(
+    "battery_runs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("baseline", String(200), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("ended_at", Double),
+    Column("judge_usd", Double, nullable=False),
+)
+
+battery_cells = Table(
+    "battery_cells",
+    metadata,
+    Column("run_id", String(64), ForeignKey(battery_runs.c.id), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("task_type", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("agents", Integer, nullable=False),
+    Column("skipped", Text),
+)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.decisions import Decision
 from router.domain.events import Committed, DecisionEvent, FeedbackEvent, OutcomeEvent, Snapshot, Status
 from router.domain.models import Capability, Modality, Model, Price, SpeedFacts
@@ -490,6 +491,23 @@ def test_a_refold_under_a_new_schema_starts_over_and_still_counts_as_newest(stor
         store.save_snapshot(snapshot(seq))
     store.save_snapshot(snapshot(5, features_schema=2))
     assert store.latest_snapshot(2) == snapshot(5, features_schema=2)
+
+
+def test_battery_runs_come_back_the_newest_first(store):
+    assert store.battery_runs() == []
+    assert store.battery_cells("run_none") == []
+    cells = [BatteryCell("code_generation", "a/one", 20, 5), BatteryCell("multimodal", "b/two", 0, 1, "it does not read image")]
+    old, new = BatteryRun("run_1", "9.1", "d" * 64, "a/one", 100.0), BatteryRun("run_2", "9.1", "d" * 64, "a/one", 200.0)
+    store.add_battery_run(old, cells)
+    store.add_battery_run(new, [])
+    assert store.battery_runs() == [new, old]
+    assert store.battery_cells("run_1") == cells
+    assert store.battery_cells("run_2") == []
+    store.change_battery_run("run_1", RunStatus.DONE, 150.0)
+    store.charge_battery_run("run_1", 0.25)
+    store.charge_battery_run("run_1", 0.5)
+    assert store.battery_runs() == [new, replace(old, status=RunStatus.DONE, ended_at=150.0, judge_usd=0.75)]
+    assert store.last_seq() == 0
 
 
 def test_snapshots_and_models_take_no_seq(store, make):
