@@ -200,7 +200,7 @@ def open_store(settings: Settings) -> tuple[Store, str]:
     from router.storage.sql import SqlStore
 
     revision = schema.upgrade(settings.database_url) if settings.migrate else schema.check(settings.database_url)
-    store = SqlStore(settings.database_url, settings.durability)
+    store = SqlStore(settings.database_url, settings.durability, connections=settings.database_connections)
     try:
         store.check()
     except BaseException:
@@ -284,7 +284,7 @@ def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, ob
     return {
         "host": settings.host,
         "port": settings.port,
-        "store": "memory" if settings.in_memory else "sqlite",
+        "store": "memory" if settings.in_memory else "postgresql" if settings.shared else "sqlite",
         "durability": "none" if settings.in_memory else settings.durability,
         "schema_revision": revision,
         "policy": settings.policy,

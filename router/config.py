@@ -16,7 +16,7 @@ from router.errors import ConfigurationInvalid
 
 PREFIX = "POINTSMAN_"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
-_SCHEMES = ("sqlite://", "memory://")
+_SCHEMES = ("sqlite://", "postgresql://", "postgres://", "postgresql+psycopg://", "memory://")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str = Field("sqlite:///pointsman.db", repr=False)
-    """``sqlite:///FILE`` or ``memory://`` (nothing survives the process)."""
+    """``sqlite:///FILE``, ``postgresql://USER:PASSWORD@HOST/DATABASE`` (for several services) or ``memory://`` (nothing survives)."""
+    database_connections: int = Field(5, ge=3, le=100)
+    """To a PostgreSQL server, at most: one writes, one listens, the others read."""
     durability: Literal["full", "normal"] = "full"
     """full: an acknowledged write survives power loss; normal: it survives a killed process."""
     migrate: bool = True
@@ -92,7 +94,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_database(cls, url: str) -> str:
         if not url.startswith(_SCHEMES):
-            raise PydanticCustomError("database", "must start with sqlite:/// or memory://")
+            raise PydanticCustomError("database", "must start with sqlite:///, postgresql:// or memory://")
         return url
 
     @model_validator(mode="after")
@@ -105,6 +107,11 @@ class Settings(BaseSettings):
     def in_memory(self) -> bool:
         """True: nothing is written to disk."""
         return self.database_url.startswith("memory://")
+
+    @property
+    def shared(self) -> bool:
+        """True: other services may write to the same log."""
+        return self.database_url.startswith("postgres")
 
     @classmethod
     def settings_customise_sources(

@@ -145,7 +145,11 @@ class Store(KeyStore, TallyStore, BatteryStore, Protocol):
         ...
 
     def save_model(self, model: Model, at: float) -> None:
-        """Append a version of a model; all versions are kept with their time."""
+        """Append a version of a model; all versions are kept with their time. A model that is new is announced with it."""
+        ...
+
+    def announce(self, model_ids: Sequence[str], at: float) -> None:
+        """Log the arrival of each model that was not announced before, except that the very first ones were there from the start."""
         ...
 
     def model_versions(self, model_id: str) -> list[tuple[float, Model]]:

@@ -11,8 +11,22 @@ depends_on = None
 COUNTER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def log_table(name: str, *columns: sa.Column, references: tuple[str, ...] = (), unique: tuple[tuple[str, ...], ...] = ()) -> None:
+    """A table of the log. On PostgreSQL it is partitioned by ``seq``; what is unique is kept so by the log's lock, and only indexed."""
+    key = sa.PrimaryKeyConstraint("seq", name=f"pk_{name}")
+    if op.get_context().dialect.name == "postgresql":
+        op.create_table(name, *columns, key, postgresql_partition_by="RANGE (seq)")
+        for index in dict.fromkeys([*references, *(parts[0] for parts in unique)]):
+            some = sa.text("idempotency_key IS NOT NULL") if index == "idempotency_key" else None
+            op.create_index(f"ix_{name}_{index}", name, [index], postgresql_where=some)
+        return
+    foreign = [sa.ForeignKeyConstraint([own], ["decisions.seq"], name=f"fk_{name}_{own}") for own in references]
+    single = [sa.UniqueConstraint(*parts, name=f"uq_{name}_{'_'.join(parts)}") for parts in unique]
+    op.create_table(name, *columns, key, *foreign, *single)
+
+
 def upgrade() -> None:
-    op.create_table(
+    log_table(
         "decisions",
         sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
         sa.Column("id", sa.String(64), nullable=False),
@@ -37,8 +51,7 @@ def upgrade() -> None:
         sa.Column("tags", sa.Text(), nullable=False),
         sa.Column("excluded", sa.Text(), nullable=False),
         sa.Column("expected", sa.Text()),
-        sa.PrimaryKeyConstraint("seq", name="pk_decisions"),
-        sa.UniqueConstraint("id", name="uq_decisions_id"),
+        unique=(("id",),),
     )
     op.create_index("ix_decisions_task_type_seq", "decisions", ["task_type", "seq"])
     op.create_index("ix_decisions_model_seq", "decisions", ["model", "seq"])
@@ -46,7 +59,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_decisions_episode_id_seq", "decisions", ["episode_id", "seq"], sqlite_where=in_episode, postgresql_where=in_episode
     )
-    op.create_table(
+    log_table(
         "attempts",
         sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
         sa.Column("decision_seq", COUNTER, nullable=False),
@@ -67,11 +80,10 @@ def upgrade() -> None:
         sa.Column("cost_usd", sa.Double()),
         sa.Column("estimated", sa.Boolean(), nullable=False),
         sa.Column("request_id", sa.String(128)),
-        sa.PrimaryKeyConstraint("seq", name="pk_attempts"),
-        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_attempts_decision_seq"),
-        sa.UniqueConstraint("decision_seq", "number", name="uq_attempts_decision_seq_number"),
+        references=("decision_seq",),
+        unique=(("decision_seq", "number"),),
     )
-    op.create_table(
+    log_table(
         "outcomes",
         sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
         sa.Column("decision_seq", COUNTER, nullable=False),
@@ -89,11 +101,10 @@ def upgrade() -> None:
         sa.Column("reasoning_tokens", sa.BigInteger()),
         sa.Column("images", sa.BigInteger()),
         sa.Column("hardware_s", sa.Double()),
-        sa.PrimaryKeyConstraint("seq", name="pk_outcomes"),
-        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_outcomes_decision_seq"),
-        sa.UniqueConstraint("decision_seq", name="uq_outcomes_decision_seq"),
+        references=("decision_seq",),
+        unique=(("decision_seq",),),
     )
-    op.create_table(
+    log_table(
         "cost_changes",
         sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
         sa.Column("decision_seq", COUNTER, nullable=False),
@@ -101,11 +112,10 @@ def upgrade() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("before_usd", sa.Double()),
         sa.Column("cost_usd", sa.Double()),
-        sa.PrimaryKeyConstraint("seq", name="pk_cost_changes"),
-        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_cost_changes_decision_seq"),
-        sa.UniqueConstraint("decision_seq", "revision", name="uq_cost_changes_decision_seq_revision"),
+        references=("decision_seq",),
+        unique=(("decision_seq", "revision"),),
     )
-    op.create_table(
+    log_table(
         "feedback",
         sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
         sa.Column("feedback_id", sa.String(64), nullable=False),
@@ -123,12 +133,17 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.String(300)),
         sa.Column("comment", sa.Text()),
         sa.Column("source", sa.String(64), nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_feedback"),
-        sa.ForeignKeyConstraint(["decision_seq"], ["decisions.seq"], name="fk_feedback_decision_seq"),
-        sa.UniqueConstraint("feedback_id", "revision", name="uq_feedback_feedback_id_revision"),
-        sa.UniqueConstraint("decision_seq", "judge", "metric", "revision", name="uq_feedback_decision_seq_judge_metric_revision"),
-        sa.UniqueConstraint("idempotency_key", "source", name="uq_feedback_idempotency_key_source"),
+        references=("decision_seq",),
+        unique=(("feedback_id", "revision"), ("decision_seq", "judge", "metric", "revision"), ("idempotency_key", "source"),),
     )
+    if op.get_context().dialect.name == "postgresql":
+        op.create_table(
+            "log_head",
+            sa.Column("seq", sa.BigInteger(), nullable=False),
+            sa.Column("oldest", sa.BigInteger(), nullable=False),
+            sa.Column("partitioned_to", sa.BigInteger(), nullable=False),
+        )
+        op.execute("INSERT INTO log_head VALUES (0, 1, 1)")
     op.create_table(
         "models",
         sa.Column("id", COUNTER, nullable=False),
@@ -176,5 +191,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    if op.get_context().dialect.name == "postgresql":
+        op.drop_table("log_head")
     for table in ("key_spend", "api_keys", "snapshots", "models", "feedback", "cost_changes", "outcomes", "attempts", "decisions"):
         op.drop_table(table)

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from router.config import Settings
 
-DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="sqlite:///FILE or memory:// (nothing survives).")]
+DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="sqlite:///FILE, postgresql://... or memory:// (kept nowhere).")]
 
 
 def serve(

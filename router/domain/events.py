@@ -3,6 +3,7 @@
 Everything that is acknowledged gets a strictly increasing ``seq`` in commit order, shared by all kinds of record.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -153,6 +154,15 @@ class Group:
     """False: decisions only, nothing to learn from."""
 
 
+def group_of(writes: Sequence[Write], results: Sequence[Committed | Exception]) -> Group | None:
+    """What a commit of ``writes`` with these ``results`` added; None where it added nothing."""
+    both = zip(writes, results, strict=True)
+    added = [(result.seq, write) for write, result in both if isinstance(result, Committed) and not result.repeated]
+    if not added:
+        return None
+    return Group(added[0][0], added[-1][0], evidence=any(not isinstance(write, Decision) for _, write in added))
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionEvent:
     """A decision in the log."""
@@ -229,7 +239,15 @@ class CostEvent:
     at: float
 
 
-Evidence = AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent
+@dataclass(frozen=True, slots=True)
+class ArrivalEvent:
+    """A model became known: what the log before this position holds, it was not there to learn from."""
+
+    seq: int
+    model: str
+
+
+Evidence = AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent | ArrivalEvent
 """What may teach."""
 LogEvent = DecisionEvent | Evidence
 

@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import BindParameter, Row, bindparam, select
 
 from router.domain.events import CostEvent, Status
+from router.storage.keyed import Keyed
 from router.storage.tables import cost_changes, decisions, outcomes
 
-_keys: BindParameter[Any] = bindparam("keys", expanding=True)
 _first: BindParameter[int] = bindparam("first")
 _end: BindParameter[int] = bindparam("end")
 
-COSTS_OF = select(cost_changes).where(cost_changes.c.decision_seq.in_(_keys)).order_by(cost_changes.c.seq)
+COSTS_OF = Keyed(select(cost_changes).order_by(cost_changes.c.seq), cost_changes.c.decision_seq)
 COST_EVENTS = (
     select(
         cost_changes,

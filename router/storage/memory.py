@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.decisions import Decision
 from router.domain.events import (
+    ArrivalEvent,
     Attempt,
     AttemptEvent,
     Committed,
@@ -48,6 +49,7 @@ class MemoryStore:
         self._attempts: dict[int, list[Attempt]] = {}
         self._revisions: dict[int, list[Revision]] = {}
         self._counts = {"decisions": 0, "attempts": 0, "outcomes": 0, "cost_changes": 0, "feedback": 0}
+        self._arrived: set[str] = set()
         self._models: dict[str, list[tuple[float, Model]]] = {}
         self._snapshots: list[Snapshot] = []
         self._keys: dict[str, ApiKey] = {}
@@ -147,6 +149,19 @@ class MemoryStore:
     def save_model(self, model: Model, at: float) -> None:
         with self._lock:
             self._models.setdefault(model.id, []).append((at, model))
+            self._announce([model.id])
+
+    def announce(self, model_ids: Sequence[str], at: float) -> None:  # noqa: ARG002 - nobody reads the time from memory
+        with self._lock:
+            self._announce(model_ids)
+
+    def _announce(self, model_ids: Sequence[str]) -> None:
+        begun = bool(self._arrived)
+        for model_id in model_ids:
+            if model_id not in self._arrived:
+                self._arrived.add(model_id)
+                if begun:
+                    self._log.append(ArrivalEvent(len(self._log) + 1, model_id))
 
     def model_versions(self, model_id: str) -> list[tuple[float, Model]]:
         with self._lock:

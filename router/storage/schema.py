@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from router.errors import SchemaTooNew
-from router.storage.engine import answering, open_reader, open_writer, parse
+from router.storage.engine import answering, is_server, lock_migrations, open_migrator, open_reader, parse
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004")
 """Every revision that this release knows, oldest first."""
 
 
@@ -34,7 +34,7 @@ def check(url: str) -> SchemaState:
 
     Raises ``SchemaTooNew`` for a database migrated by a newer release, ``StorageUnavailable``, ``ConfigurationInvalid``.
     """
-    file = parse(url).database
+    file = None if is_server(url) else parse(url).database
     if file and not file.startswith("file:") and not Path(file).exists():
         return SchemaState(None)
     engine = open_reader(url)
@@ -68,9 +68,10 @@ def upgrade(url: str) -> SchemaState:
         return revision
     from alembic import command  # here: importing it costs more than everything else in this package
 
-    engine = open_writer(url, "full")
+    engine = open_migrator(url)
     try:
         with answering(), engine.begin() as connection:
+            lock_migrations(connection)  # of processes that start together one migrates, and the others find it done
             command.upgrade(config(connection), "head")
         return revision_of(engine)
     finally:

@@ -1,17 +1,17 @@
-"""The store on a SQL database: SQLite today; nothing here but ``engine`` knows which."""
+"""The store on a SQL database. SQLite and PostgreSQL differ in how a group takes its turn and in how rows go in; all else is the same."""
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Dialect, Select, Table, bindparam, delete, func, insert, select, text, union_all
+from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, func, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.decisions import Decision
 from router.domain.events import (
+    ArrivalEvent,
     Attempt,
     AttemptEvent,
     Committed,
@@ -21,11 +21,13 @@ from router.domain.events import (
     Evidence,
     Feedback,
     FeedbackChange,
+    Group,
     LogEvent,
     Outcome,
     OutcomeEvent,
     Snapshot,
     Write,
+    group_of,
 )
 from router.domain.keys import ApiKey
 from router.domain.models import Model
@@ -33,38 +35,35 @@ from router.domain.prices import recosted
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
 from router.storage import battery_rows, codec, key_rows, schema, tally_rows
-from router.storage.cost_rows import COST_EVENTS, COSTS_OF, cost_row, read_cost, read_cost_event
-from router.storage.engine import Durability, answering, open_reader, open_writer
-from router.storage.ledger import Additions, Known, View, apply
+from router.storage.cost_rows import COST_EVENTS, COSTS_OF, read_cost, read_cost_event
+from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
+from router.storage.keyed import Keyed, matching
+from router.storage.ledger import Known, View, apply
 from router.storage.revisions import feedback_entry, feedback_event
-from router.storage.tables import LOG, attempts, cost_changes, decisions, feedback, models, outcomes, snapshots
+from router.storage.tables import RECORDS, arrivals, attempts, decisions, feedback, models, outcomes, snapshots
+from router.storage.turns import add, turns
 
 SNAPSHOTS_KEPT = 3
 SNAPSHOT_FIELDS = ("seq", "features_schema", "digest", "state", "at")
 KEYS_PER_QUERY = 10_000
 """Databases bound the parameters of one statement: SQLite to 32,766, PostgreSQL to 65,535."""
 
-_keys: BindParameter[Any] = bindparam("keys", expanding=True)
-_after: BindParameter[int] = bindparam("after")
 _first: BindParameter[int] = bindparam("first")
 _end: BindParameter[int] = bindparam("end")
 
-LAST_SEQ = select(*[select(func.max(table.c.seq)).scalar_subquery() for table in LOG])
-_heads = union_all(*[select(func.min(table.c.seq).label("seq")).where(table.c.seq > _after) for table in LOG]).subquery()
-NEXT_SEQ = select(func.min(_heads.c.seq))
-
 _brief = select(decisions.c.id, decisions.c.seq, decisions.c.model)
-DECISIONS_BY_ID = _brief.where(decisions.c.id.in_(_keys))
-DECISIONS_BY_SEQ = _brief.where(decisions.c.seq.in_(_keys))
-WHOLE_DECISIONS_BY_ID = select(decisions).where(decisions.c.id.in_(_keys))
-OUTCOMES_OF = select(outcomes).where(outcomes.c.decision_seq.in_(_keys))
-ATTEMPT_NUMBERS = select(attempts.c.decision_seq, attempts.c.number, attempts.c.seq).where(attempts.c.decision_seq.in_(_keys))
-ATTEMPTS_OF = select(attempts).where(attempts.c.decision_seq.in_(_keys)).order_by(attempts.c.seq)
-FEEDBACK_OF = select(feedback).where(feedback.c.decision_seq.in_(_keys)).order_by(feedback.c.seq)
-FEEDBACK_BY_ID = select(feedback.c.decision_seq).where(feedback.c.feedback_id.in_(_keys), feedback.c.revision == 1)
-FEEDBACK_BY_KEY = select(feedback).where(feedback.c.idempotency_key.in_(_keys))
+DECISIONS_BY_ID = Keyed(_brief, decisions.c.id)
+DECISIONS_BY_SEQ = Keyed(_brief, decisions.c.seq)
+WHOLE_DECISIONS_BY_ID = Keyed(select(decisions), decisions.c.id)
+OUTCOMES_OF = Keyed(select(outcomes), outcomes.c.decision_seq)
+ATTEMPT_NUMBERS = Keyed(select(attempts.c.decision_seq, attempts.c.number, attempts.c.seq), attempts.c.decision_seq)
+ATTEMPTS_OF = Keyed(select(attempts).order_by(attempts.c.seq), attempts.c.decision_seq)
+FEEDBACK_OF = Keyed(select(feedback).order_by(feedback.c.seq), feedback.c.decision_seq)
+FEEDBACK_BY_ID = Keyed(select(feedback.c.decision_seq).where(feedback.c.revision == 1), feedback.c.feedback_id)
+FEEDBACK_BY_KEY = Keyed(select(feedback), feedback.c.idempotency_key)
 
 DECISION_EVENTS = select(decisions).where(decisions.c.seq >= _first, decisions.c.seq < _end)
+ARRIVAL_EVENTS = select(arrivals).where(arrivals.c.seq >= _first, arrivals.c.seq < _end)
 _folded = (decisions.c.id.label("decision_id"), decisions.c.task_type, decisions.c.features_schema, decisions.c.features)
 ATTEMPT_EVENTS = (
     select(attempts, decisions.c.id.label("decision_id"))
@@ -83,53 +82,42 @@ FEEDBACK_EVENTS = (
 )
 
 
-class _Insert:
-    """Adds rows to a table. Compiled once: working every row's parameters out anew costs SQLAlchemy as much as SQLite's insert."""
-
-    def __init__(self, table: Table, dialect: Dialect) -> None:
-        compiled = insert(table).compile(dialect=dialect)
-        self._statement = str(compiled)
-        self._pick = itemgetter(*compiled.positiontup) if compiled.positiontup else None
-
-    def __call__(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            parameters = [self._pick(row) for row in rows] if self._pick else rows
-            connection.exec_driver_sql(self._statement, parameters)
-
-
 class SqlStore:
-    """``router.ports.Store`` on a database file. Safe to call from any thread; reads never wait for the writer.
+    """``router.ports.Store`` on a database file or server. Safe to call from any thread; reads never wait for the writer.
 
-    ``durability``: "full" survives a power loss, "normal" a killed process.
+    ``durability``: "full" survives a power loss, "normal" a killed process. ``connections``: at most so many to a server.
     """
 
-    def __init__(self, url: str, durability: Durability = "full") -> None:
+    def __init__(self, url: str, durability: Durability = "full", *, connections: int = CONNECTIONS) -> None:
         self._writer = open_writer(url, durability)
-        self._reader = open_reader(url)
+        self._reader = open_reader(url, connections)
+        self._turns = turns(self._writer.dialect)
         self._lock = threading.Lock()
         self._closed = False
-        dialect = self._writer.dialect
-        self._insert_decisions, self._insert_attempts = _Insert(decisions, dialect), _Insert(attempts, dialect)
-        self._insert_outcomes, self._insert_feedback = _Insert(outcomes, dialect), _Insert(feedback, dialect)
-        self._insert_costs = _Insert(cost_changes, dialect)
+        self._checked = False
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
-        with self._writing() as connection:
-            head = _last_seq(connection)
-            results, added = apply(_view(connection, writes), head, writes)
-            self._insert(connection, added)
-        return results
+        with answering():
+            try:
+                return self._commit(writes)
+            except DBAPIError as exc:
+                if not exc.connection_invalidated:
+                    raise
+            # The connection was lost, perhaps after the commit: what is in the log already is then a repeat, not a second row.
+            return self._commit(writes)
 
-    def _insert(self, connection: Connection, added: Additions) -> None:
-        self._insert_decisions(connection, [codec.decision_row(seq, decision) for seq, decision in added.decisions])
-        self._insert_attempts(connection, [codec.attempt_row(seq, known.seq, attempt) for seq, known, attempt in added.attempts])
-        self._insert_outcomes(connection, [codec.outcome_row(seq, known.seq, outcome) for seq, known, outcome in added.outcomes])
-        self._insert_costs(connection, [cost_row(revision) for _, revision in added.costs])
-        self._insert_feedback(connection, [codec.revision_row(revision) for _, revision in added.feedback])
+    def _commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
+        with self._transaction() as connection:
+            head = self._turns.begin(connection, len(writes))
+            results, added = apply(_view(connection, writes), head, writes)
+            add(self._turns, connection, added)
+            if (group := group_of(writes, results)) is not None:
+                self._turns.end(connection, group)
+        return results
 
     def read_log(self, after_seq: int, limit: int) -> list[LogEvent]:
         with self._reading() as connection:
-            first = connection.execute(NEXT_SEQ, {"after": after_seq}).scalar()
+            first = self._turns.next_seq(connection, after_seq)
             if first is None:
                 return []
             span = {"first": first, "end": first + limit}
@@ -142,8 +130,8 @@ class SqlStore:
 
     def read_evidence(self, after_seq: int, limit: int) -> tuple[list[Evidence], int]:
         with self._reading() as connection:
-            head = _last_seq(connection)
-            first = connection.execute(NEXT_SEQ, {"after": after_seq}).scalar()
+            head = self._turns.last_seq(connection)
+            first = self._turns.next_seq(connection, after_seq)
             if first is None or first > head:
                 return [], after_seq
             upto = min(first + limit - 1, head)
@@ -153,7 +141,7 @@ class SqlStore:
 
     def last_seq(self) -> int:
         with self._reading() as connection:
-            return _last_seq(connection)
+            return self._turns.last_seq(connection)
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
         found = self._records(select(decisions).where(decisions.c.id == decision_id))
@@ -180,14 +168,14 @@ class SqlStore:
         with self._reading() as connection:
             rows = connection.execute(query).all()
             seqs = [row.seq for row in rows]
-            ended = {row.decision_seq: row for row in _matching(connection, OUTCOMES_OF, seqs)}
-            costs = {row.decision_seq: row.cost_usd for row in _matching(connection, COSTS_OF, seqs)}  # the latest comes last
+            ended = {row.decision_seq: row for row in matching(connection, OUTCOMES_OF, seqs)}
+            costs = {row.decision_seq: row.cost_usd for row in matching(connection, COSTS_OF, seqs)}  # the latest comes last
             tried: dict[int, list[Attempt]] = {}
             ids = {row.seq: row.id for row in rows}
-            for row in _matching(connection, ATTEMPTS_OF, seqs):
+            for row in matching(connection, ATTEMPTS_OF, seqs):
                 tried.setdefault(row.decision_seq, []).append(codec.read_attempt(row, ids[row.decision_seq]))
             scored: dict[int, list[dict[str, Any]]] = {}
-            for row in _matching(connection, FEEDBACK_OF, seqs):
+            for row in matching(connection, FEEDBACK_OF, seqs):
                 scored.setdefault(row.decision_seq, []).append(feedback_entry(codec.read_revision(row)))
         return [
             DecisionRecord(
@@ -209,6 +197,23 @@ class SqlStore:
     def save_model(self, model: Model, at: float) -> None:
         with self._writing() as connection:
             connection.execute(insert(models), {"model_id": model.id, "at": at, "facts": codec.model_facts(model)})
+            self._announce(connection, [model.id], at)
+
+    def announce(self, model_ids: Sequence[str], at: float) -> None:
+        with self._writing() as connection:
+            self._announce(connection, model_ids, at)
+
+    def _announce(self, connection: Connection, model_ids: Sequence[str], at: float) -> None:
+        head = self._turns.begin(connection, len(model_ids))
+        known = set(connection.execute(select(arrivals.c.model_id)).scalars())
+        new = [model_id for model_id in dict.fromkeys(model_ids) if model_id not in known]
+        if not new:
+            return
+        first = head + 1 if known else 0
+        rows = [{"model_id": model_id, "seq": first + i if known else 0, "at": at} for i, model_id in enumerate(new)]
+        connection.execute(insert(arrivals), rows)
+        if known:
+            self._turns.end(connection, Group(first, head + len(new), evidence=True))
 
     def model_versions(self, model_id: str) -> list[tuple[float, Model]]:
         with self._reading() as connection:
@@ -241,12 +246,13 @@ class SqlStore:
 
     def count_on(self, limit: int) -> int:
         with self._reading() as connection:
-            before, head = tally_rows.counted_seq(connection), _last_seq(connection)
+            before, head = tally_rows.counted_seq(connection), self._turns.last_seq(connection)
             upto = min(before + limit, head)
             if upto <= before:
                 return before
             found = tally_rows.grouped(connection, before + 1, upto + 1)
         with self._writing() as connection:  # short: what waits for it is the log
+            self._turns.claim(connection, "tallies")
             return upto if tally_rows.add(connection, before, upto, found) else tally_rows.counted_seq(connection)
 
     def counted(self) -> Counted:
@@ -299,15 +305,18 @@ class SqlStore:
         return None if row is None else Snapshot(**{name: getattr(row, name) for name in SNAPSHOT_FIELDS})
 
     def counts(self) -> dict[str, int]:
-        query = select(*[select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in LOG])
+        query = select(*[select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in RECORDS])
         with self._reading() as connection:
             return dict(connection.execute(query).one()._mapping)
 
     def check(self) -> None:
         with self._reading() as connection:
             connection.execute(text("SELECT 1"))
+        if self._checked:
+            return  # a newer release may migrate under a running service: migrations only add until nobody needs the old
         if not schema.revision_of(self._reader).ready:
             raise StorageUnavailable("the database has not been migrated to this release", remedy="run 'pointsman db upgrade'")
+        self._checked = True
 
     def close(self) -> None:
         with self._lock:
@@ -317,7 +326,12 @@ class SqlStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._lock, answering():
+        with answering(), self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._lock:
             self._refuse_closed()
             with self._writer.begin() as connection:
                 yield connection
@@ -333,10 +347,6 @@ class SqlStore:
             raise StorageUnavailable("the store is closed", remedy="start the service again")
 
 
-def _last_seq(connection: Connection) -> int:
-    return max(seq or 0 for seq in connection.execute(LAST_SEQ).one())
-
-
 def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[Evidence]:
     for row in connection.execute(ATTEMPT_EVENTS, span):
         yield AttemptEvent(row.seq, row.decision_seq, codec.read_attempt(row, row.decision_id))
@@ -344,14 +354,10 @@ def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[Evidence
         yield _outcome_event(row)
     for row in connection.execute(COST_EVENTS, span):
         yield read_cost_event(row)
+    for row in connection.execute(ARRIVAL_EVENTS, span):
+        yield ArrivalEvent(row.seq, row.model_id)
     for row in connection.execute(FEEDBACK_EVENTS, span):
         yield feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
-
-
-def _matching(connection: Connection, query: Select[Any], keys: Sequence[Any]) -> Iterator[Any]:
-    remaining = iter(keys)
-    while part := list(islice(remaining, KEYS_PER_QUERY)):
-        yield from connection.execute(query, {"keys": part})
 
 
 def _view(connection: Connection, writes: Sequence[Write]) -> View:
@@ -364,26 +370,26 @@ def _view(connection: Connection, writes: Sequence[Write]) -> View:
         if row.id not in view.decisions:
             by_seq[row.seq] = view.decisions[row.id] = Known(row.seq, row.id, row.model, decision)
 
-    for row in _matching(connection, WHOLE_DECISIONS_BY_ID, made):
+    for row in matching(connection, WHOLE_DECISIONS_BY_ID, made):
         know(row, codec.read_decision(row))
-    for row in _matching(connection, DECISIONS_BY_ID, named):
+    for row in matching(connection, DECISIONS_BY_ID, named):
         know(row)
-    keyed = [codec.read_revision(row) for row in _matching(connection, FEEDBACK_BY_KEY, keys)]
-    pointed = {row.decision_seq for row in _matching(connection, FEEDBACK_BY_ID, feedback_ids)} | {r.decision_seq for r in keyed}
-    for row in _matching(connection, DECISIONS_BY_SEQ, sorted(pointed - by_seq.keys())):
+    keyed = [codec.read_revision(row) for row in matching(connection, FEEDBACK_BY_KEY, keys)]
+    pointed = {row.decision_seq for row in matching(connection, FEEDBACK_BY_ID, feedback_ids)} | {r.decision_seq for r in keyed}
+    for row in matching(connection, DECISIONS_BY_SEQ, sorted(pointed - by_seq.keys())):
         know(row)
     if not (named or pointed):
         return view
-    for row in _matching(connection, OUTCOMES_OF, list(by_seq)):
+    for row in matching(connection, OUTCOMES_OF, list(by_seq)):
         known = by_seq[row.decision_seq]
         known.outcome = (row.seq, codec.read_outcome(row, known.id))
     if any(isinstance(write, CostChange) for write in writes):
-        for row in _matching(connection, COSTS_OF, list(by_seq)):
+        for row in matching(connection, COSTS_OF, list(by_seq)):
             by_seq[row.decision_seq].recost = read_cost(row)
     if any(isinstance(write, Attempt) for write in writes):
-        for row in _matching(connection, ATTEMPT_NUMBERS, list(by_seq)):
+        for row in matching(connection, ATTEMPT_NUMBERS, list(by_seq)):
             by_seq[row.decision_seq].attempts[row.number] = row.seq
-    for row in _matching(connection, FEEDBACK_OF, list(by_seq)):
+    for row in matching(connection, FEEDBACK_OF, list(by_seq)):
         revision, known = codec.read_revision(row), by_seq[row.decision_seq]
         known.scores[(revision.judge, revision.metric)] = revision
         view.feedback[revision.feedback_id] = (known, (revision.judge, revision.metric))

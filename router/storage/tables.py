@@ -1,4 +1,4 @@
-"""The tables. ``decisions``, ``attempts``, ``outcomes``, ``cost_changes`` and ``feedback`` together are the log: rows are only added.
+"""The tables. ``decisions``, ``attempts``, ``outcomes``, ``cost_changes``, ``feedback`` and ``arrivals`` are the log: rows are only added.
 
 Their ``seq`` is one counter in commit order: the writing transaction reads the highest one under the write lock and counts on.
 """
@@ -150,7 +150,29 @@ cost_changes = Table(
     UniqueConstraint("decision_seq", "revision"),
 )
 
-LOG = (decisions, attempts, outcomes, cost_changes, feedback)
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("model_id", String(200), primary_key=True),
+    Column("seq", Counter, nullable=False, index=True),  # 0: known since before the log began
+    Column("at", Double, nullable=False),
+)
+"""When a model became known: the fold's newcomers, whoever folds and whenever."""
+
+RECORDS = (decisions, attempts, outcomes, cost_changes, feedback)
+LOG = (*RECORDS, arrivals)
+PARTITIONED = RECORDS
+"""On PostgreSQL, by ``seq``; there the log's lock keeps ids and keys unique, and the partitions have plain indexes."""
+
+server = MetaData()
+"""What only a database server needs."""
+log_head = Table(
+    "log_head",
+    server,
+    Column("seq", BigInteger, nullable=False),  # the last committed position; whoever commits locks the one row
+    Column("oldest", BigInteger, nullable=False),  # the first position that retention has left
+    Column("partitioned_to", BigInteger, nullable=False),  # the position before which there are partitions
+)
 
 models = Table(
     "models",

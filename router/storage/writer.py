@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from router.domain.decisions import Decision
-from router.domain.events import Committed, Group, Write
+from router.domain.events import Committed, Group, Write, group_of
 from router.errors import Overloaded, RouterError, StorageUnavailable
 from router.ports import Store
 
@@ -133,19 +132,16 @@ class GroupCommitWriter:
 
     def _answer(self, group: list[Waiting], results: list[Committed | Exception]) -> None:
         self._waiting -= len(group)
-        first = newest = 0
-        evidence = False
-        for (record, future), result in zip(group, results, strict=True):
+        for (_, future), result in zip(group, results, strict=True):
+            if future.done():
+                continue
             if isinstance(result, Committed):
-                if not result.repeated:
-                    first, newest = first or result.seq, result.seq
-                    evidence = evidence or not isinstance(record, Decision)
-                if not future.done():
-                    future.set_result(result)
-            elif not future.done():
+                future.set_result(result)
+            else:
                 future.set_exception(result)
-        if newest and self.on_commit is not None:
-            self.on_commit(Group(first, newest, evidence))
+        added = group_of([record for record, _ in group], results)
+        if added is not None and self.on_commit is not None:
+            self.on_commit(added)
 
 
 def _renewed(exc: RouterError) -> RouterError:

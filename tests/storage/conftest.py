@@ -1,6 +1,6 @@
 """The stores under test, and records to put into them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,13 @@ def sqlite(folder: Path) -> Store:
     return SqlStore(url, "normal")
 
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "memory": lambda folder: MemoryStore(),
-    "sqlite": sqlite,
-}
-
-
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Each store in turn, empty."""
-    made = STORES[request.param](tmp_path)
+    if request.param == "postgres":
+        made: Store = SqlStore(request.getfixturevalue("postgres_url"), "normal")
+    else:
+        made = MemoryStore() if request.param == "memory" else sqlite(tmp_path)
     yield made
     made.close()
 

@@ -101,6 +101,22 @@ def test_stores_agree_on_any_history_and_corrections_unfold(make, history):
     unfolds(events)
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories)
+def test_the_server_tells_the_same_story(make, postgres_url, history):
+    groups = [[make.decision(item) if isinstance(item, str) else item for item in group] for group in history]
+    memory, server = MemoryStore(), SqlStore(postgres_url, "normal")
+    try:
+        assert play(server, groups) == play(memory, groups)
+        assert server.read_log(0, 1000) == memory.read_log(0, 1000)
+        assert server.decisions() == memory.decisions()
+        assert server.counts() == memory.counts()
+        with server._writer.begin() as connection:
+            connection.exec_driver_sql("TRUNCATE decisions, attempts, outcomes, cost_changes, feedback; UPDATE log_head SET seq = 0")
+    finally:
+        server.close()
+
+
 @pytest.fixture
 def statements():
     """Every statement that any engine executes."""
