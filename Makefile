@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
 PEERS := .venv-peers
+LITELLM := .venv-litellm
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
@@ -37,18 +38,18 @@ bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
 	@$(PY) -m benchmarks.route $(ARGS)
 
-bench-gateway: $(VENV)/dev.stamp ## CPU and latency of a call through the gateway (ARGS="--litellm .venv-litellm" beside LiteLLM's proxy)
-	@echo "bench-gateway: chat completions through a local upstream, whole and streamed, beside the direct call"
+bench-gateway: $(VENV)/dev.stamp $(LITELLM)/litellm.stamp ## CPU and latency of a call through the gateway, beside LiteLLM's proxy and the direct call
+	@echo "bench-gateway: chat completions through a local upstream, whole and streamed, beside LiteLLM's proxy and the direct call"
 	@$(PIP) install --editable ".[openai]"
-	@$(PY) -m benchmarks.gateway $(ARGS)
+	@$(PY) -m benchmarks.gateway --litellm $(LITELLM) $(ARGS)
 
 bench-learning: $(PEERS)/peers.stamp ## the learner against its peers on recorded outcomes (ARGS="--quick" for three minutes)
 	@echo "bench-learning: the learner and its peers on the same streams; results and picture in .bench/learning, resumable"
 	@$(PEERS)/bin/python -m benchmarks.learning $(ARGS)
 
 clean: ## remove the virtual environments
-	@echo "clean: removes $(VENV) and $(PEERS)"
-	@rm -rf $(VENV) $(PEERS)
+	@echo "clean: removes $(VENV), $(PEERS) and $(LITELLM)"
+	@rm -rf $(VENV) $(PEERS) $(LITELLM)
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"; exit 1; }
@@ -64,6 +65,13 @@ $(VENV)/dev.stamp: pyproject.toml | $(PY)
 	@echo "set-up: pointsman, what it needs, and what its tests need"
 	@$(PIP) install --editable ".[dev]"
 	@touch $(VENV)/run.stamp $@
+
+$(LITELLM)/litellm.stamp: benchmarks/gateway/litellm.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"; exit 1; }
+	@echo "set-up: LiteLLM's proxy in $(LITELLM), apart from the service: it holds openai below 3"
+	@test -x $(LITELLM)/bin/python || "$(PYTHON)" -m venv $(LITELLM)
+	@$(LITELLM)/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/gateway/litellm.txt
+	@touch $@
 
 $(PEERS)/peers.stamp: pyproject.toml benchmarks/learning/peers.txt benchmarks/learning/peers-compiled.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"; exit 1; }

@@ -22,7 +22,8 @@ from router.domain.models import Price
 from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
-from router.services.execution import ExecutionRules, ExecutionService
+from router.services.calls import ExecutionRules
+from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.keys import KeyService
 from router.services.models import ModelService

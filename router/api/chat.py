@@ -20,7 +20,7 @@ from router.api.reading import read
 from router.api.services import services_of
 from router.domain.decisions import Decision
 from router.errors import ProviderUnavailable, RouterError
-from router.services.execution import Opened, Served
+from router.services.calls import Opened, Served
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode

@@ -12,7 +12,7 @@ from router.api.tasks import to_task
 from router.domain import tasks
 from router.domain.models import Capability
 from router.domain.tasks import Speed
-from router.services.execution import Call
+from router.services.calls import Call
 
 _SEEN = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
 _MODEL = r"^(auto(:[A-Za-z0-9][A-Za-z0-9._:/@+-]*)?|[a-z0-9][a-z0-9_-]*/[!-~]+)$"

@@ -4,9 +4,9 @@ import asyncio
 import hmac
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from router.domain.keys import NANO_USD, ApiKey, Rate, Scope, digest_of, key_name, new_token, prefix_of, window
+from router.domain.keys import NANO_USD, ApiKey, Budget, Rate, Scope, digest_of, key_name, new_token, prefix_of, window
 from router.errors import BudgetExhausted, KeyConflict, KeyMissing, KeyNotFound, RateExceeded, ScopeMissing, StorageUnavailable
 from router.ports import KeyStore
 
@@ -93,6 +93,11 @@ class KeyService:
             self._limit(key.id, key.rate)
         return key.id
 
+    def limits(self, key_id: str | None) -> bool:
+        """Whether what is spent with the key is counted."""
+        key = self._by_id.get(key_id) if key_id is not None else None
+        return key is not None and key.budget is not None
+
     async def reserve(self, key_id: str | None, usd: float) -> Reservation:
         """Set aside what a call may cost at most; settle it when the call has ended, whatever became of it.
 
@@ -101,18 +106,35 @@ class KeyService:
         key = self._by_id.get(key_id) if key_id is not None else None
         if key is None or key.budget is None:
             return Reservation(None, 0, 0)
-        start, end = window(key.budget.period, self._clock())
-        nano, limit = _nano(usd), _nano(key.budget.usd)
-        account = self._account(key.id, start)
+        start, _ = window(key.budget.period, self._clock())
+        nano = _nano(usd)
+        await self._set_aside(key.id, key.budget, start, nano)
+        return Reservation(key.id, start, nano)
+
+    async def enlarge(self, reservation: Reservation, usd: float) -> Reservation:
+        """Set aside as much as another call may cost, where that is more; what is returned takes the reservation's place.
+
+        Raises ``BudgetExhausted``, which leaves the reservation as it was, and ``StorageUnavailable``.
+        """
+        key = self._by_id.get(reservation.key_id) if reservation.key_id is not None else None
+        more = _nano(usd) - reservation.nano_usd
+        if key is None or key.budget is None or more <= 0:
+            return reservation
+        await self._set_aside(key.id, key.budget, reservation.start, more)
+        return replace(reservation, nano_usd=reservation.nano_usd + more)
+
+    async def _set_aside(self, key_id: str, budget: Budget, start: int, nano: int) -> None:
+        account, limit = self._account(key_id, start), _nano(budget.usd)
         while account.used + nano > account.drawn:
             async with account.lock:
                 missing = account.used + nano - account.drawn
                 if missing <= 0:
                     continue
                 drawn = await asyncio.to_thread(
-                    self._store.draw_budget, key.id, start, at_least=missing, wanted=max(missing, limit // _SHARE_DRAWN), limit=limit
+                    self._store.draw_budget, key_id, start, at_least=missing, wanted=max(missing, limit // _SHARE_DRAWN), limit=limit
                 )
                 if not drawn:
+                    _, end = window(budget.period, self._clock())
                     raise BudgetExhausted(
                         "the API key's budget does not cover this call",
                         field="Authorization",
@@ -121,7 +143,6 @@ class KeyService:
                     )
                 account.drawn += drawn
         account.used += nano  # nothing was awaited since the check
-        return Reservation(key.id, start, nano)
 
     def settle(self, reservation: Reservation, usd: float | None) -> None:
         """Replace a reservation by what the call cost; None, an unknown cost, keeps what was set aside."""

@@ -183,6 +183,12 @@ class RoutingService:
         order = np.argsort(-standing.about.mean, kind="stable").tolist() if len(models) else []
         return next((models[i] for i in order if models[i] not in tried), None)
 
+    def cost_at_most(self, task: Task, model_id: str) -> float | None:
+        """USD, one-sided 95 % of a call; None where nobody knows."""
+        posterior, model = self._posterior(), self._catalog.get(model_id)
+        cost = float(self._estimates(task, _features(task), posterior, offers_of((model,), posterior)).cost_p95[0])
+        return None if math.isnan(cost) else cost
+
     def _stand(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling | None) -> _Standing:
         """The eligible models, or the one that the request names whatever the limits, and what is expected of them."""
         if calling is not None and calling.model is not None:

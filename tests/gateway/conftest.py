@@ -92,7 +92,7 @@ class Gateway:
         import openai
 
         return openai.AsyncOpenAI(
-            api_key="any", base_url=f"{self.address}/v1", http_client=openai.DefaultAioHttpClient(), **({"max_retries": 0} | options)
+            base_url=f"{self.address}/v1", http_client=openai.DefaultAioHttpClient(), **({"api_key": "any", "max_retries": 0} | options)
         )
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

@@ -1,0 +1,1 @@
+"""What a call costs on its way through the gateway."""

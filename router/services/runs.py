@@ -1,0 +1,266 @@
+"""One request on its way through its attempts, and the rows that it leaves in the log."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, Protocol
+
+import structlog
+
+from adapters.errors import AccessDenied, AdapterError, ModelNotServed, ProviderTimeout, RequestRejected
+from adapters.types import Completion, Delta, TextDelta
+from router.domain.classify import estimate_tokens
+from router.domain.decisions import Decision
+from router.domain.events import Attempt, Committed, CostSource, Outcome, Status, Write
+from router.errors import AllModelsBusy, AllModelsFailed, BudgetExhausted, RequestRefused, RouterError
+from router.services.billing import Billing
+from router.services.calls import Call, Served
+from router.services.switching import Switching
+
+log = structlog.get_logger("execution")
+
+
+class LogWriter(Protocol):
+    """The writer in front of the log."""
+
+    def submit(self, record: Write) -> asyncio.Future[Committed]: ...
+
+
+class Purse(Protocol):
+    """What the caller's key may still spend."""
+
+    def limits(self, key_id: str | None) -> bool: ...
+
+    async def reserve(self, key_id: str | None, usd: float) -> Any: ...
+
+    async def enlarge(self, reservation: Any, usd: float) -> Any: ...
+
+    def settle(self, reservation: Any, usd: float | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all runs share."""
+
+    writer: LogWriter
+    switching: Switching
+    billing: Billing
+    purse: Purse
+    clock: Callable[[], float]
+
+    def record(self, record: Write) -> None:
+        """Log what happened; where the log does not take it, the decision stays without an outcome: unknown."""
+        try:
+            self.writer.submit(record).add_done_callback(recorded)
+        except RouterError as exc:
+            log.warning("execution.not_recorded", record=type(record).__name__, reason=type(exc).__name__)
+
+
+class Tried:
+    """One attempt under way."""
+
+    def __init__(self, model: str, at: float) -> None:
+        self.model = model
+        self.at = at
+        self.begun = perf_counter()
+        self.first: float | None = None
+        self.text: list[str] = []
+
+    def note(self, delta: Delta) -> None:
+        """Keep a piece of the answer."""
+        if self.first is None:
+            self.first = perf_counter()
+        self.text.append(delta.text if isinstance(delta, TextDelta) else getattr(delta, "arguments", "") or getattr(delta, "text", ""))
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since it began."""
+        return perf_counter() - self.begun
+
+    @property
+    def ttft_s(self) -> float | None:
+        """To the first piece."""
+        return None if self.first is None else self.first - self.begun
+
+
+class Run:
+    """Made when the decision is on its way into the log and the money is set aside; ends once, in ``served``, ``left`` or a refusal.
+
+    ``committed`` is done when the decision is durable. ``at_most``: what a call of a model may cost.
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        call: Call,
+        decision: Decision,
+        committed: asyncio.Future[Committed],
+        reserved: Any,
+        at_most: Callable[[str], float],
+    ) -> None:
+        self.decision = decision
+        self.committed = committed
+        self.request = replace(call.request, model=decision.model)
+        self._means = means
+        self._call = call
+        self._reserved = reserved
+        self._at_most = at_most
+        self._done = False
+        self._images = sum(len(message.images) for message in call.request.messages)
+        self._made: list[Attempt] = []
+        self._names: set[str] = set()
+        self._refused: list[AdapterError] = []
+        committed.add_done_callback(recorded)
+        means.switching.admit(decision.model)
+
+    def start(self) -> Tried:
+        """Begin the next attempt."""
+        self._names.add(self.request.model)
+        return Tried(self.request.model, self._means.clock())
+
+    async def after(self, tried: Tried, exc: AdapterError) -> None:
+        """Note a failure, and turn to the next attempt.
+
+        Raises ``RequestRefused`` or ``AllModelsFailed`` where there is none.
+        """
+        switching = self._means.switching
+        switching.failed(tried.model, exc)
+        self._refused.append(exc)
+        following = None
+        if exc.elsewhere:
+            try:
+                following = await switching.onward(self._call, self._names, tried.model, exc, len(self._made) + 1, self._affordable)
+            except asyncio.CancelledError:
+                self._failed(tried, exc, last=True)
+                raise
+        if following is None or not switching.admit(following):
+            self._failed(tried, exc, last=True)
+            await self.committed
+            raise self._refusal(exc)
+        self._failed(tried, exc, last=False)
+        self.request = replace(self.request, model=following)
+
+    def broken(self, tried: Tried, exc: AdapterError) -> AllModelsFailed:
+        """Note a failure after the first piece: nothing can take over, for the caller has the beginning of an answer."""
+        self._means.switching.failed(tried.model, exc)
+        self._failed(tried, exc, last=True)
+        return AllModelsFailed(
+            "the answer broke off", remedy="send the request again", attempts=tuple((a.model, a.error or "") for a in self._made)
+        )
+
+    def left(self, tried: Tried) -> None:
+        """Note that the caller is gone, with the usage so far by our own count."""
+        if self._done:
+            return  # the whole answer was there
+        self._means.switching.left(tried.model)
+        read, made = self._call.task.context_tokens, estimate_tokens("".join(tried.text))
+        cost = self._means.billing.cost_of_part(tried.model, read, made)
+        attempt = replace(
+            self._attempt(tried, Status.CANCELLED, tried.elapsed_s),
+            ttft_s=tried.ttft_s,
+            input_tokens=read,
+            output_tokens=made,
+            cost_usd=cost,
+            estimated=True,
+        )
+        self._finish(attempt, None if cost is None else CostSource.COMPUTED)
+
+    def served(self, tried: Tried, completion: Completion) -> Served:
+        """Note an answer."""
+        self._means.switching.succeeded(tried.model)
+        cost, source = self._means.billing.cost(completion, self._images)
+        usage = completion.usage
+        attempt = replace(
+            self._attempt(tried, Status.OK, completion.latency_s),
+            ttft_s=completion.ttft_s,
+            input_tokens=None if usage is None else usage.input_tokens,
+            output_tokens=None if usage is None else usage.output_tokens,
+            cached_input_tokens=None if usage is None else usage.cached_input_tokens,
+            reasoning_tokens=None if usage is None else usage.reasoning_tokens,
+            cost_usd=cost,
+            request_id=None if completion.request_id is None else completion.request_id[:128],
+        )
+        self._finish(attempt, source, completion)
+        return Served(self.decision, completion, cost, tuple(self._made))
+
+    async def _affordable(self, model: str) -> bool:
+        """Set aside what a fallback may cost beyond what is set aside already."""
+        try:
+            if self._means.purse.limits(self._call.key_id):
+                self._reserved = await self._means.purse.enlarge(self._reserved, self._at_most(model))
+        except BudgetExhausted:
+            return False
+        return True
+
+    def _attempt(self, tried: Tried, status: Status, latency_s: float) -> Attempt:
+        number = len(self._made) + 1
+        return Attempt(
+            self.decision.id, number, tried.model, status, tried.at, forced=number > 1 or self.decision.forced, latency_s=latency_s
+        )
+
+    def _failed(self, tried: Tried, exc: AdapterError, *, last: bool) -> None:
+        attempt = replace(
+            self._attempt(tried, _status(exc), tried.elapsed_s),
+            last=last,
+            error=type(exc).__name__,
+            http_status=exc.status,
+            ttft_s=tried.ttft_s,
+            request_id=None if exc.request_id is None else exc.request_id[:128],
+        )
+        if last:
+            self._finish(attempt, None)
+        else:
+            self._made.append(attempt)
+            self._means.record(attempt)
+
+    def _finish(self, attempt: Attempt, source: CostSource | None, completion: Completion | None = None) -> None:
+        self._done = True
+        self._means.purse.settle(self._reserved, attempt.cost_usd if attempt.status in (Status.OK, Status.CANCELLED) else 0.0)
+        self._made.append(attempt)
+        self._means.record(attempt)
+        usage = None if completion is None else completion.usage
+        self._means.record(
+            Outcome(
+                decision_id=self.decision.id,
+                status=attempt.status,
+                at=self._means.clock(),
+                model=None if attempt.model == self.decision.model else attempt.model,
+                latency_s=attempt.latency_s,
+                ttft_s=attempt.ttft_s,
+                input_tokens=attempt.input_tokens,
+                output_tokens=attempt.output_tokens,
+                cost_usd=attempt.cost_usd,
+                cost_source=source,
+                cached_input_tokens=attempt.cached_input_tokens,
+                cache_write_tokens=None if usage is None else usage.cache_write_tokens,
+                reasoning_tokens=attempt.reasoning_tokens,
+                images=self._images or None,
+                hardware_s=None if completion is None else completion.compute_s,
+            )
+        )
+
+    def _refusal(self, exc: AdapterError) -> RouterError:
+        if not exc.elsewhere:
+            return RequestRefused(exc.message, remedy="change the request; what it asks for is not taken by this model")
+        attempts = tuple((a.model, a.error or "") for a in self._made)
+        told = ", ".join(f"{model}: {error}" for model, error in attempts)
+        waits = [refused.retry_after_s for refused in self._refused]
+        known = [wait for wait in waits if wait is not None]
+        if len(known) == len(waits):
+            return AllModelsBusy(
+                f"every model that was tried asks to wait ({told})", attempts=attempts, retry_after_s=min(known), remedy="retry then"
+            )
+        return AllModelsFailed(f"every model that was tried failed ({told})", attempts=attempts, remedy="retry, or allow more models")
+
+
+def recorded(done: asyncio.Future[Committed]) -> None:
+    """Tell where a record did not get into the log."""
+    if not done.cancelled() and (fault := done.exception()) is not None:
+        log.warning("execution.not_recorded", reason=type(fault).__name__)
+
+
+def _status(exc: AdapterError) -> Status:
+    if isinstance(exc, RequestRejected) and not isinstance(exc, AccessDenied | ModelNotServed):
+        return Status.REJECTED
+    return Status.TIMEOUT if isinstance(exc, ProviderTimeout) else Status.ERROR

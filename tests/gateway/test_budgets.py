@@ -1,0 +1,67 @@
+"""What a key may spend holds whatever a call falls back to."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router import bootstrap
+from router.domain.keys import Budget
+from router.storage import schema
+from router.storage.sql import SqlStore
+from router.testing import Scenario, Stub
+from tests.gateway.conftest import CATALOG, Gateway
+from tests.keys.conftest import wanted
+
+openai = pytest.importorskip("openai", reason="the openai SDK is an extra of the distribution: pip install 'pointsman[openai]'")
+pytest.importorskip("aiohttp", reason="its aiohttp transport comes with the same extra")
+
+BUDGET_USD = 0.02
+ASK: Any = [{"role": "user", "content": "Which signal is it?"}]
+
+
+@pytest.fixture
+def dear(running_stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gateway, str]]:
+    """A gateway where beta/two costs ten thousand times what the others do, and a key that cannot pay for it."""
+    monkeypatch.chdir(tmp_path)
+    running_stub.forget()
+    made = Gateway(tmp_path, running_stub)
+    prices = "input = 1.0, output = 2.0 }\n[[models]]\nid = \"gamma/three\""
+    (tmp_path / "models.toml").write_text(CATALOG.replace(prices, prices.replace("1.0", "1e4").replace("2.0", "2e4")))
+    schema.upgrade(made.settings.database_url)
+    store = SqlStore(made.settings.database_url)
+    keys, _ = bootstrap.key_service(made.settings, store)
+    _, token = asyncio.run(keys.create(wanted(budget=Budget(BUDGET_USD, "day"))))
+    store.close()
+    yield made.start(), token
+    made.stop()
+
+
+async def test_a_fallback_that_the_budget_does_not_cover_is_passed_over(dear: tuple[Gateway, str]) -> None:
+    gateway, token = dear
+    gateway.stub.script("one", Scenario(status=500))
+    route = {"router": {"constraints": {"models": ["alpha/one", "beta/two", "gamma/three"]}, "weights": {"quality": 0, "cost": 1}}}
+    async with gateway.client(api_key=token) as client:
+        for _ in range(4):
+            answer = await client.chat.completions.create(model="auto", messages=ASK, extra_body=route)
+            assert answer.model == "gamma/three"
+        route["router"]["constraints"] = {"models": ["alpha/one", "beta/two"]}
+        with pytest.raises(openai.APIStatusError) as refused:
+            await client.chat.completions.create(model="auto", messages=ASK, extra_body=route)
+        assert refused.value.status_code in (429, 502)
+        gateway.stub.script("one", Scenario())
+        assert (await client.chat.completions.create(model="gamma/three", messages=ASK)).model == "gamma/three", "nothing was lost"
+    assert "two" not in {request.model for request in gateway.stub.requests}
+    ((spent,),) = await gateway.settled("select sum(cost_usd) from outcomes where status = 'ok'", bool)
+    assert 0 < spent < BUDGET_USD
+
+
+async def test_a_named_model_that_the_budget_does_not_cover_is_refused(dear: tuple[Gateway, str]) -> None:
+    gateway, token = dear
+    async with gateway.client(api_key=token) as client:
+        with pytest.raises(openai.RateLimitError) as refused:
+            await client.chat.completions.create(model="beta/two", messages=ASK)
+    assert refused.value.code == "budget_exhausted"
+    assert gateway.stub.requests == []
