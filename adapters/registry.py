@@ -29,6 +29,8 @@ class Entry:
     """It calls out, so it takes a key, a base URL and timeouts."""
     notice: str | None = None
     """What an operator should know."""
+    only_named: bool = False
+    """Used only where an operator asks for it by name."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -40,6 +42,7 @@ class Listing:
     usable: bool
     remedy: str | None = None
     notice: str | None = None
+    only_named: bool = False
 
 
 def _endpoint(row: Endpoint) -> Entry:
@@ -72,7 +75,8 @@ ADAPTERS: Mapping[str, Entry] = {
         "pip install 'pointsman[gemini-legacy]', or better 'pointsman[gemini]' and the provider google",
         needs=("google.generativeai",),
         key_variables=_GOOGLE_KEYS,
-        notice="google-generativeai is at its end of life upstream; use the provider google",
+        notice="google-generativeai is deprecated: at its end of life upstream; use the provider google",
+        only_named=True,
     ),
     "replicate": Entry(
         "adapters.replicate",
@@ -86,6 +90,7 @@ ADAPTERS: Mapping[str, Entry] = {
         "ScriptedAdapter",
         "reinstall pointsman: the scripted provider ships with it and needs numpy and scipy",
         remote=False,
+        only_named=True,  # its answers are invented
     ),
 }
 """The adapters that ship, by the catalogue's provider names. A new one is a module and an entry here, or a row of ``endpoints``."""
@@ -138,7 +143,7 @@ def listing(entries: Mapping[str, Entry] = ADAPTERS, *, environ: Mapping[str, st
 
 def _listed(name: str, entry: Entry, environ: Mapping[str, str]) -> Listing:
     problem = _problem(name, entry, environ)
-    return Listing(name, problem is None, None if problem is None else problem.remedy, entry.notice)
+    return Listing(name, problem is None, None if problem is None else problem.remedy, entry.notice, entry.only_named)
 
 
 def _entry(name: str, entries: Mapping[str, Entry]) -> Entry:

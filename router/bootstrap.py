@@ -267,11 +267,10 @@ async def _execution(
     settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, keys: KeyService
 ) -> ExecutionService:
     """What makes the calls, over every provider that can be called."""
-    chosen = None if settings.providers is None else frozenset(name.strip() for name in settings.providers.split(","))
     timeouts = Timeouts(
         first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s
     )
-    providers = await connect(chosen, settings.provider_urls, timeouts, os.environ)
+    providers = await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ)
     models.subscribe(lambda catalog: routing.use_unavailable(providers.unavailable(catalog)))
 
     def price(model_id: str) -> Price | None:

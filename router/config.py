@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     latency_reference_s: Positive = 10.0
 
     providers: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*(\s*,\s*[a-z0-9][a-z0-9_-]*)*$")
-    """Providers to call, by name and with commas between; None = all that have an SDK and a key. ``scripted`` only where it is named."""
+    """Providers to call, by name and with commas between; None = all that have an SDK and a key. ``scripted`` and the
+    deprecated ``google-legacy`` only where they are named."""
     provider_urls: dict[str, str] = Field(default_factory=dict)
     """Base URLs by provider; a name without an adapter of its own is an OpenAI-compatible endpoint with the key ``NAME_API_KEY``."""
     provider_timeout_s: Positive = 300.0
@@ -112,6 +113,11 @@ class Settings(BaseSettings):
     def shared(self) -> bool:
         """True: other services may write to the same log."""
         return self.database_url.startswith("postgres")
+
+    @property
+    def chosen_providers(self) -> frozenset[str] | None:
+        """The providers to call; None: all that have an SDK and a key."""
+        return None if self.providers is None else frozenset(name.strip() for name in self.providers.split(","))
 
     @classmethod
     def settings_customise_sources(

@@ -1,5 +1,6 @@
 """``pointsman serve``: the HTTP service."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,9 +43,19 @@ def _run(overrides: dict[str, Any]) -> None:
 
     def announce(address: str, _stop: Callable[[], None]) -> None:
         print(f"pointsman listens on {address}  (API reference: {address}/docs; {kept})", flush=True)
+        print(_providers(settings), flush=True)
         print(f"{_access(settings)} Stop with Ctrl-C.", flush=True)
 
     bootstrap.run(settings, on_listening=announce)
+
+
+def _providers(settings: "Settings") -> str:
+    from router.services.providers import survey
+
+    offered = [offer.name for offer in survey(settings.chosen_providers, settings.provider_urls, os.environ) if offer.remedy is None]
+    if not offered:
+        return "No provider can be called, so it only decides: set a key, e.g. OPENAI_API_KEY ('pointsman config check' lists them)."
+    return f"Calls go to {', '.join(offered)}; 'pointsman config check' says what the other providers need."
 
 
 def _access(settings: "Settings") -> str:

@@ -21,25 +21,31 @@ def _group() -> None:
 
 @app.command()
 def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Print the effective settings without secrets, where each comes from, and every problem with its remedy. Exits with 2 on problems."""
+    """Print the settings in force without secrets and where each comes from, the providers that can be called and what the others need,
+    and every problem with its remedy. Exits with 2 on problems.
+    """
     from router import config
 
     settings, found_invalid = config.examine()
     problems: list[RouterError] = list(found_invalid)
     shown: dict[str, dict[str, Any]] = {}
+    providers: list[dict[str, Any]] = []
     if settings is not None:
         found = config.sources(settings, {}, os.environ)
         shown = {name: {"value": _shown(name, getattr(settings, name)), "source": found[name]} for name in type(settings).model_fields}
         problems += _deeper(settings)
+        providers = _providers(settings, problems)
     strangers = {name: config.suggestion(name) for name in config.unknown_variables(os.environ)}
     if as_json:
         told = [{"message": exc.message, "field": exc.field, "remedy": exc.remedy} for exc in problems]
         unknown = [{"variable": name, "remedy": remedy} for name, remedy in strangers.items()]
-        print_json({"ok": not problems, "settings": shown, "problems": told, "unknown_variables": unknown})
+        print_json({"ok": not problems, "settings": shown, "providers": providers, "problems": told, "unknown_variables": unknown})
     else:
         if shown:
             print_table("settings", ("setting", "value", "from"), [(n, _text(s["value"]), s["source"]) for n, s in shown.items()])
             print_line("Secrets are not shown. Variables win over .env, and .env over the file that POINTSMAN_CONFIG names.")
+        if providers:
+            print_table("providers", ("provider", "models", "called", "note"), [_row(told) for told in providers], figures=(1,))
         for name, remedy in strangers.items():
             print_warning(f"{name} sets nothing: {remedy}")
         for exc in problems:
@@ -48,6 +54,36 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
             print_line("no problem found")
     if problems:
         raise typer.Exit(FAILED)
+
+
+def _providers(settings: "Settings", problems: "list[RouterError]") -> list[dict[str, Any]]:
+    """Who is called and what the others need, as the service finds them; a wish that cannot be met is a problem."""
+    from router.bootstrap import base_catalog
+    from router.errors import RouterError
+    from router.services.providers import survey
+
+    try:
+        found = survey(settings.chosen_providers, settings.provider_urls, os.environ)
+        models = [model.provider for model in base_catalog(settings).active]
+    except RouterError as exc:
+        if all(exc.message != known.message for known in problems):
+            problems.append(exc)
+        return []
+    return [
+        {
+            "provider": offer.name,
+            "models": models.count(offer.name),
+            "called": offer.remedy is None,
+            "remedy": offer.remedy,
+            "notice": offer.notice,
+        }
+        for offer in found
+    ]
+
+
+def _row(told: dict[str, Any]) -> tuple[str, str, str, str]:
+    note = "; ".join(part for part in (told["remedy"], told["notice"]) if part)
+    return told["provider"], str(told["models"]), "yes" if told["called"] else "no", note
 
 
 def _shown(name: str, value: Any) -> Any:

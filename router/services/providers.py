@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -21,6 +22,15 @@ SCRIPTED = "scripted"
 _WORDS = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 
 log = structlog.get_logger("providers")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A provider, and what it lacks; no remedy: it can be called."""
+
+    name: str
+    remedy: str | None = None
+    notice: str | None = None
 
 
 class Providers:
@@ -82,6 +92,28 @@ async def _whole(adapter: Adapter, request: CompletionRequest) -> AsyncGenerator
     yield completion
 
 
+def survey(chosen: frozenset[str] | None, urls: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Offer, ...]:
+    """Every provider that there is an adapter for, by name, without importing an SDK. Arguments as of ``connect``.
+
+    Raises ``ConfigurationInvalid`` where a chosen provider does not exist or cannot be called.
+    """
+    entries = _entries(urls, environ)
+    if chosen is not None and (strangers := chosen - entries.keys()):
+        raise ConfigurationInvalid(
+            f"{len(strangers)} of the providers to offer have no adapter", field="providers", remedy=f"use {', '.join(sorted(entries))}"
+        )
+    found: list[Offer] = []
+    for listed in registry.listing(entries, environ=environ):
+        remedy = listed.remedy
+        if chosen is not None and listed.name in chosen:
+            if not listed.usable:
+                raise ConfigurationInvalid(f"the provider {listed.name} cannot be called", field="providers", remedy=remedy)
+        elif chosen is not None or (listed.usable and listed.only_named):
+            remedy = "add it to POINTSMAN_PROVIDERS"
+        found.append(Offer(listed.name, remedy, listed.notice))
+    return tuple(found)
+
+
 async def connect(
     chosen: frozenset[str] | None, urls: Mapping[str, str], timeouts: Timeouts, environ: Mapping[str, str]
 ) -> Providers:
@@ -90,31 +122,21 @@ async def connect(
     Raises ``ConfigurationInvalid`` where a chosen provider cannot be called.
     """
     entries = _entries(urls, environ)
-    if chosen is not None and (strangers := chosen - entries.keys()):
-        raise ConfigurationInvalid(
-            f"{len(strangers)} of the providers to offer have no adapter", field="providers", remedy=f"use {', '.join(sorted(entries))}"
-        )
     adapters: dict[str, Adapter] = {}
     remedies: dict[str, str] = {}
-    for listed in registry.listing(entries, environ=environ):
-        name = listed.name
-        if chosen is None and name == SCRIPTED:
-            continue  # invented answers only where the operator asks for them
-        if chosen is not None and name not in chosen:
-            remedies[name] = "add it to POINTSMAN_PROVIDERS"
-        elif not listed.usable:
-            if chosen is not None:
-                raise ConfigurationInvalid(f"the provider {name} cannot be called", field="providers", remedy=listed.remedy)
-            remedies[name] = listed.remedy or "see its adapter"
-        else:
-            try:
-                await asyncio.to_thread(registry.factory, name, entries)  # importing an SDK takes up to seconds
-                adapters[name] = registry.build(name, environ=environ, base_url=urls.get(name), timeouts=timeouts, entries=entries)
-            except AdapterUnavailable as exc:
-                remedies[name] = exc.remedy
-                continue
-            if listed.notice:
-                log.warning("provider.notice", provider=name, notice=listed.notice)
+    for offer in survey(chosen, urls, environ):
+        name = offer.name
+        if offer.remedy is not None:
+            remedies[name] = offer.remedy
+            continue
+        try:
+            await asyncio.to_thread(registry.factory, name, entries)  # importing an SDK takes up to seconds
+            adapters[name] = registry.build(name, environ=environ, base_url=urls.get(name), timeouts=timeouts, entries=entries)
+        except AdapterUnavailable as exc:
+            remedies[name] = exc.remedy
+            continue
+        if offer.notice:
+            log.warning("provider.notice", provider=name, notice=offer.notice)
     return Providers(adapters, remedies)
 
 
