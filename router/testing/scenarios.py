@@ -1,6 +1,7 @@
 """What a stub does with a call."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,6 +40,8 @@ class Scenario:
 
     text: str = "The quick brown fox jumps over the lazy dog."
     """A token is a word with the space before it."""
+    write: "Callable[[Asked], str] | None" = None
+    """Makes the text of each request, instead of ``text``: a scripted model that does its task."""
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
@@ -112,7 +115,7 @@ class Frame:
 
 def answer(scenario: Scenario, asked: Asked, number: int) -> Answer:
     """What the scenario answers to a request; the same every time."""
-    tokens = _TOKENS.findall(scenario.text)
+    tokens = _TOKENS.findall(scenario.text if scenario.write is None else scenario.write(asked))
     limit, reason = asked.max_output_tokens, FinishReason.TOOL_CALLS if scenario.tool_calls else FinishReason.STOP
     thought = len(_TOKENS.findall(scenario.reasoning))
     if limit is not None and thought + len(tokens) > limit:
