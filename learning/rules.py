@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.special import log_ndtr
 
 from learning.arrays import FloatArray, IntArray
 from learning.choice import Z90, Estimates, Offers, Preference, beliefs, estimate
@@ -27,9 +26,6 @@ _ENOUGH_SCORES = 30
 _NO_EVIDENCE = 5
 _LARGEST_PRICE_FACTOR = 100.0
 """Beyond it a change of price is not worth mentioning beside another way."""
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(64)
-_REACH = 6.0
-_LEAST_SD_SHARE = 0.1
 
 
 class Status(StrEnum):
@@ -176,13 +172,9 @@ def within_probability(mean: FloatArray, sd: FloatArray, index: int, tolerance: 
     >>> round(within_probability(np.zeros(2), np.ones(2), 0, 1.0), 3)
     0.76
     """
-    own = sd[index]
-    rivals = np.flatnonzero((np.arange(len(mean)) != index) & (mean + _REACH * sd > mean[index] - _REACH * own + tolerance))
-    u = _REACH * _NODES
-    spread = np.maximum(sd[rivals], _LEAST_SD_SHARE * own)  # keeps the integrand smooth between the nodes
-    z = (mean[index] + own * u + tolerance - mean[rivals, None]) / spread[:, None]
-    weight = _NODE_WEIGHTS * np.exp(-0.5 * u * u)
-    return float((weight * np.exp(log_ndtr(z).sum(axis=0))).sum() / weight.sum())
+    ahead = mean.astype(np.float64, copy=True)
+    ahead[index] += tolerance
+    return float(best_probabilities(ahead, sd)[index])
 
 
 def _status(about: Beliefs, in_force: FloatArray, first: int, second: int | None, tolerance: float) -> Status:

@@ -11,6 +11,7 @@ from learning.learner import ArmFacts
 from learning.posterior import Posterior
 from router.domain.models import Model
 from router.domain.prices import token_rates
+from router.domain.published import arena_rating
 
 _PER_TOKEN = 1e-6
 
@@ -21,6 +22,7 @@ def facts_of(models: Iterable[Model]) -> dict[str, ArmFacts]:
         model.id: ArmFacts(
             price_usd_per_mtok=None if (rates := token_rates(model.price)) is None else sum(rates) / 2,
             typical_latency_s=None if model.speed is None else model.speed.ttft_s + TYPICAL_OUTPUT_TOKENS / model.speed.output_tokens_per_s,
+            rating=arena_rating(model.id),
         )
         for model in models
     }

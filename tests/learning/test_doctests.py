@@ -8,7 +8,7 @@ import pytest
 
 import learning
 
-MODULES = [m.name for m in pkgutil.walk_packages(learning.__path__, "learning.")]
+MODULES = [m.name for m in pkgutil.walk_packages(learning.__path__, "learning.")] + ["router.domain.published"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -16,7 +16,9 @@ from learning.statistics import Call, Observation
 from learning.targets import PRIORS, Target
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
-FACTS = {"a/one": ArmFacts(0.1, 0.8), "b/two": ArmFacts(9.0, None), "c/three": ArmFacts()}
+FACTS = {"a/one": ArmFacts(0.1, 0.8), "b/two": ArmFacts(9.0, None, 1300.0), "c/three": ArmFacts()}
+ABILITY = {"a/one": 0.7 * np.log(0.1) / 1.5, "b/two": (0.7 * np.log(9.0) / 1.5 + 0.5) / 2, "c/three": -0.5}
+"""By hand: 0.7 of a standard deviation of the log price, hundreds of rating points over 1250, their mean where both are known."""
 X = encode(1000)
 
 
@@ -112,7 +114,7 @@ def regression(own, types, common: Common, posterior: Posterior, model: str, den
     y = np.array([o.value for o in own]) - ease[task]
     spread = noise[task] / np.array([o.weight for o in own])
     # what the facts say enters through the model's centre only; it is read off a model nobody tried
-    covariate = {"a/one": np.clip(np.log(0.1) / 1.5, -2, 2), "b/two": np.clip(np.log(9.0) / 1.5, -2, 2), "c/three": 0.0}[model]
+    covariate = ABILITY[model]
     prior_mean = np.concatenate([common.zeta, np.zeros(n_tasks)])
     prior_mean[0] += common.beta * covariate
     own_variance = np.full(N_FEATURES, dense_prior.slope_sd**2)
@@ -158,7 +160,7 @@ def test_reported_variances_equal_those_of_the_dense_joint_model(dense) -> None:
     log.append(score("a/one", "rare", 0.4))
     learner = converged(log, half_life=1e9)
     common, posterior, prior = learner.common(Target.QUALITY), learner.posterior(), PRIORS[Target.QUALITY]
-    covariate = {"a/one": np.log(0.1) / 1.5, "b/two": np.log(9.0) / 1.5, "c/three": 0.0}
+    covariate = ABILITY
     names, types = list(posterior.models), list(posterior.task_types)
 
     def row(model: str, task_type: str | None) -> np.ndarray:
@@ -301,5 +303,5 @@ def test_forgetting_returns_to_the_prior() -> None:
     mean, variance = posterior.predict(Target.QUALITY, posterior.task("code"), X)
     index = posterior.model_index
     assert variance[index["a/one"]] == pytest.approx(variance[index["c/three"]], rel=1e-6)
-    centre = {m: learner.common(Target.QUALITY).beta * f for m, f in (("a/one", np.log(0.1) / 1.5), ("c/three", 0.0))}
-    assert mean[index["a/one"]] - centre["a/one"] == pytest.approx(mean[index["c/three"]], abs=1e-6)
+    centre = {m: learner.common(Target.QUALITY).beta * ABILITY[m] for m in ("a/one", "c/three")}
+    assert mean[index["a/one"]] - centre["a/one"] == pytest.approx(mean[index["c/three"]] - centre["c/three"], abs=1e-6)
