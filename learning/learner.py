@@ -7,7 +7,7 @@ that folds the same log holds the same posterior.
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -127,7 +127,7 @@ class Learner:
         """Rebuild from saved statistics, common parts and ``counters``, one each per target, and what was being watched."""
         learner = cls(statistics=statistics, watch=watch)
         learner.joined.update(joined)
-        learner.register(facts)
+        learner.register(facts, arriving=False)
         for state, common, counts in zip(learner._targets, commons, counters, strict=True):
             state.common = common
             state.total, state.since_fit, state.decay = int(counts["total"]), int(counts["since_fit"]), float(counts["decay"])
@@ -144,15 +144,31 @@ class Learner:
         """Log position up to which the log is folded."""
         return self.statistics.seq
 
-    def register(self, facts: Mapping[str, ArmFacts]) -> None:
-        """Make models known, with the facts that shape their prior. Evidence of other models is untouched."""
+    def register(self, facts: Mapping[str, ArmFacts], *, arriving: bool = True) -> None:
+        """Make models known, with the facts that shape their prior. Evidence of other models is untouched.
+
+        ``arriving``: those not known before join now; False where a log says when they do, with ``arrive``.
+        """
         if all(self._facts.get(model) == known for model, known in facts.items()):
             return
         self._facts.update(facts)
-        pool = float(self.statistics.labels[Target.QUALITY].sum())
-        for model in sorted(facts):
-            if pool > _POOL_LABELS and self.statistics.find_model(model) is None:
-                self.joined[model] = pool
+        if arriving:
+            self.arrive([model for model in facts if self.statistics.find_model(model) is None])
+        self._know(facts)
+
+    def arrive(self, models: Iterable[str]) -> None:
+        """Models join. One without evidence that finds all others with much is a newcomer; the fold so far alone decides that."""
+        statistics = self.statistics
+        pool = float(statistics.labels[Target.QUALITY].sum())
+        if pool <= _POOL_LABELS:
+            return
+        tried = {int(m) for m in statistics.cell_model} | set(np.flatnonzero(statistics.calls).tolist())
+        new = [model for model in models if (m := statistics.find_model(model)) is None or m not in tried]
+        self.joined.update(dict.fromkeys(new, pool))
+        self._know(new)
+
+    def _know(self, models: Iterable[str]) -> None:
+        for model in sorted(models):
             self.statistics.model_index(model)
         self._align()
         for state in self._targets:
@@ -213,7 +229,8 @@ class Learner:
 
     def digest(self) -> str:
         """Of everything that the log determines: equal folds of the same log have equal digests."""
-        return hashlib.blake2b(f"{self.statistics.digest()}|{self.watch.digest()}".encode(), digest_size=16).hexdigest()
+        parts = f"{self.statistics.digest()}|{self.watch.digest()}|{sorted(self.joined.items())}"
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     def _eagerness(self) -> FloatArray:
         """(K, T + 1): see ``Posterior.eager``."""

@@ -29,6 +29,7 @@ from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.providers import connect
 from router.services.routing import RoutingRules, RoutingService
+from router.services.sharing import SharingService
 from router.services.tallying import TallyService
 from router.services.training import TrainingService
 from router.storage.writer import GroupCommitWriter
@@ -45,13 +46,18 @@ async def build(settings: Settings) -> Services:
     Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
     """
     store, revision = await asyncio.to_thread(open_store, settings)
+
+    def leads() -> bool:
+        return sharing is None or sharing.leading
+
     try:
         writer = GroupCommitWriter(
             store, max_queue=settings.write_queue_max, max_group=settings.write_group_max, linger_s=settings.write_linger_s
         )
         models = ModelService(store, base_catalog(settings), clock=time.time)
         keys, access = await asyncio.to_thread(key_service, settings, store)
-        routing, training = _learned(settings, store, writer, models)
+        routing, training = _learned(settings, store, writer, models, leads=leads)
+        sharing = _sharing(settings, training, models)
         tallying = TallyService(store)
         writer.on_commit = _both(training.notify, tallying.notify)
         execution = await _execution(settings, store, writer, models, routing, keys)
@@ -62,9 +68,12 @@ async def build(settings: Settings) -> Services:
     async def start() -> None:
         try:
             await models.load()
+            await models.announce()
             await training.start()
             await tallying.start()
             await writer.start()
+            if sharing is not None:
+                sharing.start()
         except RouterError as exc:
             log.error("service.not_started", reason=exc.message, field=exc.field, remedy=exc.remedy)
             raise
@@ -83,6 +92,8 @@ async def build(settings: Settings) -> Services:
             await writer.close()
             await tallying.close()
             await training.close()
+            if sharing is not None:
+                await sharing.close()
             await keys.close()
         finally:
             await asyncio.to_thread(store.close)
@@ -99,6 +110,7 @@ async def build(settings: Settings) -> Services:
         keys=keys,
         tallying=tallying,
         schema_revision=revision,
+        leads=leads,
         start=start,
         close=close,
         execution=execution,
@@ -232,7 +244,9 @@ def base_catalog(settings: Settings) -> Catalog:
     return shipped if settings.catalog_file is None else catalog.load_file(settings.catalog_file, shipped)
 
 
-def _learned(settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService) -> tuple[RoutingService, TrainingService]:
+def _learned(
+    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, *, leads: Callable[[], bool]
+) -> tuple[RoutingService, TrainingService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = RoutingRules(
         policy=settings.policy,
@@ -249,10 +263,21 @@ def _learned(settings: Settings, store: Store, writer: GroupCommitWriter, models
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
+        leads=leads,
+        rereads=settings.durability == "normal",
     )
     models.subscribe(training.use_catalog)  # first: the posterior knows a model before a decision may name it
     models.subscribe(routing.use_catalog)
     return routing, training
+
+
+def _sharing(settings: Settings, training: TrainingService, models: ModelService) -> SharingService | None:
+    """What hears of other services; None where the log is this service's own."""
+    if not settings.shared:
+        return None
+    from router.storage.feed import LogFeed  # here: the driver comes with an extra
+
+    return SharingService(lambda on_news: LogFeed(settings.database_url, on_news), training.hear, models)
 
 
 def _both(first: Callable[[Group], None], second: Callable[[Group], None]) -> Callable[[Group], None]:

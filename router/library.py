@@ -18,12 +18,11 @@ from learning.errors import IncompatibleState, LearningError
 from learning.features import SCHEMA_VERSION
 from learning.learner import Learner
 from learning.posterior import Posterior
-from learning.statistics import Call
 from router import config
 from router.bootstrap import RECORDS_PER_DECISION, base_catalog
 from router.domain.decisions import Alternative, Decision, Exclusion, Expected
 from router.domain.events import Committed, Write
-from router.domain.evidence import evidence
+from router.domain.evidence import fold
 from router.domain.ids import new_id
 from router.domain.models import Capability, Modality
 from router.domain.offers import facts_of
@@ -163,7 +162,7 @@ class Selector:
         if self._learner is None:
             self._learner = self._restored()
         if catalog.version != self._catalog_version:
-            self._learner.register(facts_of(catalog))
+            self._learner.register(facts_of(catalog), arriving=False)
             self._routing.use_catalog(catalog)
             self._catalog_version = catalog.version
         if self._store is not None:
@@ -187,11 +186,7 @@ class Selector:
         while True:
             events, upto = store.read_evidence(learner.seq, _PAGE)
             for event in events:
-                for item in evidence(event):
-                    if isinstance(item, Call):
-                        learner.fold_call(item)
-                    else:
-                        learner.fold(item)
+                fold(learner, event)
             if upto == learner.seq:
                 return
             learner.advance(upto)

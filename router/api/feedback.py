@@ -33,7 +33,7 @@ async def outcomes(request: Request) -> Response:
     services = services_of(request)
     for item in items:
         if item.model is not None:
-            services.models.catalog.get(item.model)  # a model nobody knows would be learned about under a wrong name
+            await services.models.find(item.model)  # a model nobody knows would be learned about under a wrong name
     results = await services.feedback.observe([_outcome(item) for item in items])
     told = [
         (i, result if isinstance(result, RouterError) else _acknowledged(item.decision_id, result))

@@ -24,6 +24,8 @@ async def readyz(request: Request) -> Response:
             "status": "ready",
             "seq": services.training.seq,
             "lag": services.training.lag,
+            "leads": services.leads(),
+            "lag_s": round(services.training.lag_s, 3),
             "digest": services.training.digest,
             "schema_revision": services.schema_revision,
             "durability": "none" if services.settings.in_memory else services.settings.durability,

@@ -43,6 +43,11 @@ class Training(Protocol):
         ...
 
     @property
+    def lag_s(self) -> float:
+        """For how long it has been behind the log."""
+        ...
+
+    @property
     def incidents(self) -> Sequence[Incident]:
         """Changes of models that were found, oldest first."""
         ...
@@ -82,6 +87,9 @@ class Services:
     """None: nothing counts the log for reports."""
     execution: ExecutionService | None = None
     """None: the service decides and makes no calls."""
+
+    leads: Callable[[], bool] = field(default=lambda: True)
+    """Whether this service does what only one of those on the log should do."""
 
     @property
     def default_weights(self) -> Weights:

@@ -164,6 +164,19 @@ def group_of(writes: Sequence[Write], results: Sequence[Committed | Exception]) 
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """What is heard of a log that several services write to: a group that was committed, or how things stand."""
+
+    seq: int
+    """The last committed position."""
+    group: Group | None = None
+    catalogue: int = 0
+    """Grows with every change of the catalogue; 0 with a group, which does not say."""
+    restarted: bool = False
+    """The database server was started anew since the last news."""
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionEvent:
     """A decision in the log."""
 

@@ -4,14 +4,26 @@ import math
 from collections.abc import Mapping
 
 from learning.features import from_bytes
+from learning.learner import Learner
 from learning.statistics import Call, Observation
 from learning.targets import Target
-from router.domain.events import AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
+from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
 
 _SAYS_NOTHING = frozenset({Status.CANCELLED, Status.REJECTED})
 
 QUALITY_METRIC = "quality"
 """Only this metric is evidence of quality; others are kept for reports."""
+
+
+def fold(learner: Learner, event: LogEvent) -> None:
+    """Fold one event: the same for every reader of the log."""
+    if isinstance(event, ArrivalEvent):
+        learner.arrive([event.model])
+    for item in evidence(event):
+        if isinstance(item, Call):
+            learner.fold_call(item)
+        else:
+            learner.fold(item)
 
 
 def evidence(event: LogEvent) -> list[Observation | Call]:

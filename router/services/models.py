@@ -47,8 +47,23 @@ class ModelService:
         Raises ``StorageUnavailable``.
         """
         async with self._changing:
-            kept = await asyncio.to_thread(self._store.models)
-            self._publish(self._catalog.merged(kept))
+            await self._read()
+
+    async def announce(self) -> None:
+        """Log the arrival of the models that the log does not know yet.
+
+        Raises ``StorageUnavailable``.
+        """
+        await asyncio.to_thread(self._store.announce, [model.id for model in self._catalog.models], self._clock())
+
+    async def find(self, model_id: str) -> Model:
+        """A model of the catalogue, also where another service has only just added it.
+
+        Raises ``ModelNotFound``, ``StorageUnavailable``.
+        """
+        if model_id not in self._catalog:
+            await self.load()
+        return self._catalog.get(model_id)
 
     async def add(self, model: Model) -> Model:
         """Add a model; it can be chosen from the next decision on.
@@ -56,6 +71,7 @@ class ModelService:
         Raises ``ModelConflict`` where the id is taken, ``TaskInvalid`` naming the field.
         """
         async with self._changing:
+            await self._read()
             if model.id in self._catalog:
                 raise ModelConflict(
                     "a model with this id exists already",
@@ -70,6 +86,7 @@ class ModelService:
         Raises ``ModelNotFound``, ``TaskInvalid`` naming the field.
         """
         async with self._changing:
+            await self._read()
             return await self._keep(replace(self._catalog.get(model_id), **facts))
 
     async def retire(self, model_id: str) -> Model:
@@ -78,6 +95,7 @@ class ModelService:
         Raises ``ModelNotFound``, ``TaskInvalid`` for the last active model.
         """
         async with self._changing:
+            await self._read()
             return await self._keep(replace(self._catalog.get(model_id), retired=True))
 
     async def history(self, model_id: str) -> list[ModelVersion]:
@@ -96,6 +114,12 @@ class ModelService:
         self._catalog.get(model_id)
         base = self._base.get(model_id) if model_id in self._base else None
         return price_at(timeline(base, await asyncio.to_thread(self._store.model_versions, model_id)), at)
+
+    async def _read(self) -> None:
+        """What the store holds now, changes of other services included."""
+        merged = self._catalog.merged(await asyncio.to_thread(self._store.models))
+        if merged.version != self._catalog.version:
+            self._publish(merged)
 
     async def _keep(self, model: Model) -> Model:
         changed = self._catalog.with_model(model)

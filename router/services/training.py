@@ -13,10 +13,9 @@ from learning.features import SCHEMA_VERSION
 from learning.learner import ArmFacts, Learner
 from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
-from learning.statistics import Call
 from router.domain.catalog import Catalog
-from router.domain.events import Group, LogEvent, Snapshot
-from router.domain.evidence import evidence
+from router.domain.events import Group, News, Snapshot
+from router.domain.evidence import fold
 from router.domain.incidents import described
 from router.domain.offers import facts_of, offers_of
 from router.domain.tasks import needed_modalities
@@ -34,7 +33,11 @@ log = structlog.get_logger("training")
 
 
 class TrainingService:
-    """Owns the learner. Everything runs on the event loop; the store is read in a thread."""
+    """Owns the learner. Everything runs on the event loop; the store is read in a thread.
+
+    ``leads``: whether this is the service that keeps the snapshots of those on the log. ``rereads``: a restarted server may have lost
+    what was folded already, since commits do not wait for its disk.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class TrainingService:
         policy: tuple[str, str],
         clock: Callable[[], float],
         snapshot_every: int = 10_000,
+        leads: Callable[[], bool] = lambda: True,
+        rereads: bool = False,
     ) -> None:
         self._store = store
         self._half_life = half_life_records
@@ -52,6 +57,10 @@ class TrainingService:
         self._policy = policy
         self._clock = clock
         self._snapshot_every = snapshot_every
+        self._leads = leads
+        self._rereads = rereads
+        self._lost = False
+        self._behind_since: float | None = None
         self._learner = Learner(half_life_records)
         self._catalog = Catalog()
         self._facts: Mapping[str, ArmFacts] = {}
@@ -80,6 +89,11 @@ class TrainingService:
         return max(0, self._committed - self._learner.seq)
 
     @property
+    def lag_s(self) -> float:
+        """For how long this service has been behind the log."""
+        return 0.0 if self._behind_since is None else max(0.0, self._clock() - self._behind_since)
+
+    @property
     def digest(self) -> str:
         """Of the learned state at ``seq``: equal for a replay, a restart and every replica."""
         learner = self._learner
@@ -96,18 +110,37 @@ class TrainingService:
         """Know the catalogue's models and what is published about them, from now on."""
         self._catalog = catalog
         self._facts = facts_of(catalog)
-        self._learner.register(self._facts)
+        self._learner.register(self._facts, arriving=False)
         self._published = self._learner.posterior()
 
     def notify(self, group: Group) -> None:
         """Take note of a commit. One that holds decisions only, next in the log, is folded by moving on."""
+        if group.last <= self._committed:
+            return
         idle = self._learner.seq == self._committed == group.first - 1
-        self._committed = max(self._committed, group.last)
+        self._see(group.last)
         if idle and not group.evidence:
             self._learner.advance(group.last)
             self._published = self._learner.posterior()
+            self._behind_since = None
         else:
             self._news.set()
+
+    def hear(self, news: News) -> None:
+        """Take note of what other services did to the log."""
+        if news.group is not None:
+            self.notify(news.group)
+        elif news.seq > self._committed:
+            self._see(news.seq)
+            self._news.set()
+        elif news.seq < self._learner.seq or (news.restarted and self._rereads):
+            self._lost = True
+            self._news.set()
+
+    def _see(self, seq: int) -> None:
+        if self._learner.seq >= self._committed:
+            self._behind_since = self._clock()
+        self._committed = seq
 
     async def start(self) -> None:
         """Restore the newest snapshot, fold what came after it, then follow the log.
@@ -128,7 +161,8 @@ class TrainingService:
         self._tail = None
         try:
             await self._catch_up()
-            await self._snapshot()
+            if self._leads():
+                await self._snapshot()
         except StorageUnavailable as exc:
             log.warning("training.closed_without_snapshot", reason=exc.message)
 
@@ -165,14 +199,28 @@ class TrainingService:
         self._snapshot_seq = learner.seq
         self._published = learner.posterior()
 
+    async def _start_over(self) -> None:
+        """Fold anew from the newest snapshot: the log no longer holds all that was folded."""
+        log.warning("training.log_went_back", seq=self._learner.seq)
+        snapshot = await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION)
+        committed = await asyncio.to_thread(self._store.last_seq)
+        self._lost = False
+        self._learner = Learner(self._half_life)
+        self._learner.register(self._facts, arriving=False)
+        self._snapshot_seq = 0
+        self._restore(snapshot)
+        self._committed = committed
+
     async def _follow(self) -> None:
         while True:
             await self._news.wait()
             await asyncio.sleep(_GATHER_S)
             self._news.clear()
             try:
+                if self._lost:
+                    await self._start_over()
                 await self._catch_up()
-                if self._learner.seq - self._snapshot_seq >= self._snapshot_every:
+                if self._leads() and self._learner.seq - self._snapshot_seq >= self._snapshot_every:
                     await self._snapshot()
             except StorageUnavailable as exc:
                 log.warning("training.log_unreadable", reason=exc.message)
@@ -182,15 +230,19 @@ class TrainingService:
     async def _catch_up(self) -> None:
         while self._learner.seq < self._committed:
             events, upto = await asyncio.to_thread(self._store.read_evidence, self._learner.seq, _PAGE)
+            if upto == self._learner.seq:  # what was heard of is not there: a server that crashed may lose what it did not promise
+                self._committed = upto
+                break
             for start in range(0, len(events), _SLICE):
                 for event in events[start : start + _SLICE]:
-                    self._fold(event)
+                    fold(self._learner, event)
                 await asyncio.sleep(0)
             self._learner.advance(upto)
             self._published = self._learner.posterior()
             self._tell_incidents()
             async with self._folded:
                 self._folded.notify_all()
+        self._behind_since = None
 
     def _tell_incidents(self) -> None:
         """Log each incident once; those of a log that is read back at the start were told when they opened."""
@@ -199,13 +251,6 @@ class TrainingService:
             for key in known.keys() - self._told:
                 log.warning("incident.opened", seq=known[key].opened, since_seq=known[key].since, **described(known[key]))
         self._told = frozenset(known)
-
-    def _fold(self, event: LogEvent) -> None:
-        for item in evidence(event):
-            if isinstance(item, Call):
-                self._learner.fold_call(item)
-            else:
-                self._learner.fold(item)
 
     async def _snapshot(self) -> None:
         learner = self._learner

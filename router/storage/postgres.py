@@ -23,12 +23,15 @@ READ_WITHIN_S = 15.0
 CONNECT_WITHIN_S = 2
 POOL_TIMEOUT_S = 5.0
 CHANNEL = "pointsman_log"
-SNAPSHOT_LOCK = 7_076_001
+CATALOGUE = "catalogue"
+"""What is said there of a changed catalogue; of a group its first and last position, and whether it holds evidence."""
+LEADER_LOCK = 7_076_001
 PARTITION = 5_000_000
 """Log positions in one partition: 1.7 million decisions with outcome and score."""
 
 _LOCK = text("SELECT seq, partitioned_to FROM log_head FOR UPDATE")
 _ADVANCE = text("WITH moved AS (UPDATE log_head SET seq = :seq RETURNING seq) SELECT pg_notify(:channel, :news) FROM moved")
+_TELL = text("SELECT pg_notify(:channel, :news)")
 _CLAIM = text("SELECT pg_advisory_xact_lock(hashtext(:what))")
 _HEAD = text("SELECT seq, oldest FROM log_head")
 _PARTITIONED = text("UPDATE log_head SET partitioned_to = :end")
@@ -152,6 +155,9 @@ class ServerTurns:
 
     def end(self, connection: Connection, group: Group) -> None:
         connection.execute(_ADVANCE, {"seq": group.last, "channel": CHANNEL, "news": f"{group.first} {group.last} {int(group.evidence)}"})
+
+    def tell_catalogue(self, connection: Connection) -> None:
+        connection.execute(_TELL, {"channel": CHANNEL, "news": CATALOGUE})
 
     def claim(self, connection: Connection, what: str) -> None:
         connection.execute(_CLAIM, {"what": f"pointsman {what}"})

@@ -198,8 +198,13 @@ class SqlStore:
         with self._writing() as connection:
             connection.execute(insert(models), {"model_id": model.id, "at": at, "facts": codec.model_facts(model)})
             self._announce(connection, [model.id], at)
+            self._turns.tell_catalogue(connection)
 
     def announce(self, model_ids: Sequence[str], at: float) -> None:
+        with self._reading() as connection:
+            known = set(connection.execute(select(arrivals.c.model_id)).scalars())
+        if known.issuperset(model_ids):
+            return
         with self._writing() as connection:
             self._announce(connection, model_ids, at)
 
@@ -340,7 +345,11 @@ class SqlStore:
     def _reading(self) -> Iterator[Connection]:
         self._refuse_closed()
         with answering(), self._reader.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            finally:
+                if self._closed:  # meanwhile: the pool that it would go back to is gone
+                    connection.invalidate()
 
     def _refuse_closed(self) -> None:
         if self._closed:

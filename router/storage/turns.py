@@ -35,6 +35,10 @@ class Turns(Protocol):
         """Say what was added."""
         ...
 
+    def tell_catalogue(self, connection: Connection) -> None:
+        """Say that the catalogue changes with this transaction."""
+        ...
+
     def claim(self, connection: Connection, what: str) -> None:
         """Be the only one who writes this until the transaction ends."""
         ...
@@ -64,6 +68,9 @@ class FileTurns:
 
     def end(self, connection: Connection, group: Group) -> None:
         """The rows themselves say where the log ends."""
+
+    def tell_catalogue(self, connection: Connection) -> None:
+        """Nobody listens at a file."""
 
     def claim(self, connection: Connection, what: str) -> None:
         """The transaction has the file's write lock."""

@@ -96,6 +96,7 @@ class CountingTraining:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.lag = 0
+        self.lag_s = 0.0
         self.incidents: list[Incident] = []
 
     @property

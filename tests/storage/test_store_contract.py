@@ -7,7 +7,7 @@ import pytest
 
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.decisions import Decision
-from router.domain.events import Committed, DecisionEvent, FeedbackEvent, OutcomeEvent, Snapshot, Status
+from router.domain.events import ArrivalEvent, Committed, DecisionEvent, FeedbackEvent, OutcomeEvent, Snapshot, Status
 from router.domain.models import Capability, Modality, Model, Price, SpeedFacts
 from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, OutcomeConflict, RouterError
 from router.ports import Store
@@ -522,3 +522,25 @@ def test_writes_are_values_the_store_never_changes(store, make):
     copy = replace(written)
     store.commit([written])
     assert written == copy
+
+
+# arrivals of models
+
+
+def test_the_first_models_were_there_from_the_start_and_later_ones_arrive(store, make):
+    store.announce(["a/one", "b/two"], 1.0)
+    assert store.last_seq() == 0
+    store.commit([make.decision("d1")])
+    store.announce(["b/two", "c/three", "a/one", "d/four"], 2.0)
+    store.announce(["c/three"], 3.0)
+    assert store.read_log(1, 10) == [ArrivalEvent(2, "c/three"), ArrivalEvent(3, "d/four")]
+    assert store.read_evidence(0, 10) == (store.read_log(1, 10), 3)
+    assert store.commit([make.decision("d2")]) == [Committed(4, "d2")]
+    assert store.counts()["decisions"] == 2
+
+
+def test_a_model_that_is_saved_is_announced_once(store):
+    store.announce(["a/one"], 1.0)
+    for name in ("new", "newer"):
+        store.save_model(Model("acme/new", "acme", name, "x", 1_000), 2.0)
+    assert store.read_log(0, 10) == [ArrivalEvent(1, "acme/new")]
