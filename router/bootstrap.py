@@ -6,7 +6,9 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,12 +29,15 @@ from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.keys import KeyService
 from router.services.models import ModelService
-from router.services.providers import connect
+from router.services.providers import Providers, connect
 from router.services.routing import RoutingRules, RoutingService
 from router.services.sharing import SharingService
 from router.services.tallying import TallyService
 from router.services.training import TrainingService
 from router.storage.writer import GroupCommitWriter
+
+if TYPE_CHECKING:
+    from router.services.battery import BatteryService
 
 log = structlog.get_logger("service")
 
@@ -288,14 +293,52 @@ def _both(first: Callable[[Group], None], second: Callable[[Group], None]) -> Ca
     return told
 
 
+@asynccontextmanager
+async def battery_service(settings: Settings) -> "AsyncIterator[tuple[BatteryService, Store]]":
+    """What runs test batteries, and the store that it logs to; closed in order.
+
+    Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
+    """
+    from router.services.battery import BatteryService  # here: a server runs no batteries
+    from router.services.battery_play import Tools
+
+    store, _ = await asyncio.to_thread(open_store, settings)
+    try:
+        writer = GroupCommitWriter(store, max_queue=settings.write_queue_max, max_group=settings.write_group_max)
+        catalog = base_catalog(settings).merged(await asyncio.to_thread(store.models))
+        providers = await _providers(settings)
+        tools = Tools(
+            writer=writer,
+            providers=providers,
+            catalog=catalog,
+            charge=store.charge_battery_run,
+            clock=time.time,
+            new_id=new_id,
+            rng=random.Random(),
+        )
+        await writer.start()
+        try:
+            yield BatteryService(store, tools), store
+        finally:
+            await providers.close()
+            await writer.close()
+    finally:
+        await asyncio.to_thread(store.close)
+
+
+async def _providers(settings: Settings) -> Providers:
+    """Every provider that can be called, as the settings say."""
+    timeouts = Timeouts(
+        first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s
+    )
+    return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ)
+
+
 async def _execution(
     settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, keys: KeyService
 ) -> ExecutionService:
     """What makes the calls, over every provider that can be called."""
-    timeouts = Timeouts(
-        first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s
-    )
-    providers = await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ)
+    providers = await _providers(settings)
     models.subscribe(lambda catalog: routing.use_unavailable(providers.unavailable(catalog)))
 
     def price(model_id: str) -> Price | None:

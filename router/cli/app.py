@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import database, keys, models, settings
+from router.cli import battery, database, keys, models, settings
 from router.cli.demo import demo
 from router.cli.output import FAILED, print_error
 from router.cli.replay import replay
@@ -47,6 +47,7 @@ def _entry(version: Annotated[bool, typer.Option("--version", help="Print the re
 app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
+app.add_typer(battery.app, name="battery")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")

@@ -7,7 +7,8 @@
 The first call is refused, every later one answered; ``stub.requests`` holds what came in and who hung up early.
 """
 
+from router.testing.pupils import Pupil, Pupils
 from router.testing.scenarios import Fault, Scenario
 from router.testing.stub import Received, Stub
 
-__all__ = ["Fault", "Received", "Scenario", "Stub"]
+__all__ = ["Fault", "Pupil", "Pupils", "Received", "Scenario", "Stub"]

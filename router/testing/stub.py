@@ -67,6 +67,8 @@ class Stub:
         """The calls, in order; under load only the latest."""
         self.default = Scenario()
         """For models without a script."""
+        self.player: Callable[[Asked], Scenario | None] | None = None
+        """Answers for models without a script, where it knows the request."""
         self._scripts: dict[str, list[Scenario]] = {}
         self._predictions: dict[str, Prediction] = {}
         self._answers = 0
@@ -98,6 +100,7 @@ class Stub:
     def forget(self) -> None:
         """Drop the scripts and what was received."""
         self._scripts.clear()
+        self.player = None
         self.requests.clear()
 
     def cancelled(self) -> list[str]:
@@ -209,7 +212,7 @@ class Stub:
         received.messages, received.stream = asked.messages, asked.stream
         script = self._scripts.get(received.headers.get(SCENARIO_HEADER, asked.model))
         if script is None:
-            return self.default
+            return (self.player(asked) if self.player is not None else None) or self.default
         return script.pop(0) if len(script) > 1 else script[0]
 
     def _answer(self, scenario: Scenario, asked: Asked) -> Answer:

@@ -1,0 +1,357 @@
+"""Plays the calls of a battery that are left: calls, judges, logs, and compares the answers of all models to one case."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any, Protocol
+
+import structlog
+
+from adapters.errors import AccessDenied, AdapterError, AdapterUnavailable, ModelNotServed, QuotaExhausted
+from adapters.types import Completion, CompletionRequest, Message
+from learning.features import SCHEMA_VERSION
+from router.domain.battery import Battery, Case, Section, Unit
+from router.domain.battery_calls import completion_request, cost_of_completion, decision_id, features_of, request_of, status_of
+from router.domain.battery_cost import unit_cost
+from router.domain.battery_runs import BatteryRun
+from router.domain.catalog import Catalog
+from router.domain.decisions import Decision
+from router.domain.events import Attempt, Committed, Feedback, Outcome, Status, Write
+from router.domain.throttle import Throttle
+from router.errors import ConfigurationInvalid, RouterError
+from router.judging import registry
+from router.judging.protocol import Answer, AskingJudge, Judge, Reply
+from router.judging.protocol import Case as Judged
+from router.judging.similarity import between
+
+POLICY = "battery"
+AGREEMENT = "agreement"
+"""Metric: how close an answer is to those of the other models to the same case, in the mean."""
+MEASURE = "char-ngram"
+_ATTEMPTS = 3
+_BACKOFF_S = 0.5
+_LONGEST_WAIT_S = 60.0
+_FAILURES_IN_A_ROW = 5
+_LASTING = (AccessDenied, ModelNotServed, QuotaExhausted, AdapterUnavailable)
+
+log = structlog.get_logger("battery")
+
+
+class LogWriter(Protocol):
+    """The writer in front of the log."""
+
+    def submit(self, record: Write) -> asyncio.Future[Committed]: ...
+
+    async def write(self, record: Write) -> Committed: ...
+
+
+class Callers(Protocol):
+    """The providers that can be called."""
+
+    def adapter(self, model_id: str) -> Any: ...
+
+    def unavailable(self, catalog: Catalog) -> Mapping[str, str]: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    spent_usd: float = 0.0
+    gave_up: dict[str, str] = field(default_factory=dict)
+    """Models that were not called any more, each with the name of the error."""
+    capped: bool = False
+    """The next call might have exceeded the limit of money."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a play works with."""
+
+    writer: LogWriter
+    providers: Callers
+    catalog: Catalog
+    charge: Callable[[str, float], None]
+    """Keeps what a judge's call cost in USD, by the run's id; blocks."""
+    clock: Callable[[], float]
+    new_id: Callable[[str], str]
+    rng: random.Random
+
+
+class Play:
+    """One run under way, on one event loop."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        battery: Battery,
+        run: BatteryRun,
+        todo: Sequence[Unit],
+        progress: Progress,
+        *,
+        max_usd: float,
+        stop: asyncio.Event,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._tools = tools
+        self._battery = battery
+        self._run = run
+        self._todo = todo
+        self._progress = progress
+        self._max_usd = max_usd
+        self._stop = stop
+        self._on_progress = on_progress
+        self._reserved = 0.0
+        self._failures: dict[str, int] = {}
+        self._throttles: dict[str, Throttle] = {}
+        self._cases = {(s.task_type, c.id): (s, c, judged_as(s, c)) for s in battery.sections for c in s.cases}
+        self._judges = {s.task_type: judges_of(s) for s in battery.sections}
+        self._answers: dict[tuple[str, str, int], dict[str, str]] = {}
+        self._awaited: dict[tuple[str, str, int], int] = {}
+        for unit in todo:
+            self._awaited[_key(unit)] = self._awaited.get(_key(unit), 0) + 1
+
+    async def all(self) -> None:
+        """Every provider works through its own queue, so that a slow one holds nobody up.
+
+        Raises ``StorageUnavailable``, ``Overloaded``, ``JudgeUnavailable``.
+        """
+        queues: dict[str, list[Unit]] = {}
+        for unit in reversed(self._todo):
+            queues.setdefault(_provider(unit), []).append(unit)
+        for provider in queues:
+            self._throttles[provider] = Throttle(self._battery.limit(provider), monotonic)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for provider, queue in queues.items():
+                    for _ in range(min(self._battery.limit(provider).concurrency, len(queue))):
+                        group.create_task(self._work(queue))
+        except BaseExceptionGroup as exc:
+            raise exc.exceptions[0] from None  # the others were cancelled for it
+
+    async def _work(self, queue: list[Unit]) -> None:
+        while queue and not self._stop.is_set() and not self._progress.capped:
+            unit = queue.pop()
+            answer = None if unit.model in self._progress.gave_up else await self._play(unit)
+            await self._compare(unit, answer)
+            if self._on_progress is not None:
+                self._on_progress(self._progress)
+
+    async def _play(self, unit: Unit) -> str | None:
+        """Make a call, once; its text, or None where there is none."""
+        section, case, _ = self._cases[unit.task_type, unit.case_id]
+        cost = unit_cost(self._tools.catalog.get(unit.model), section, case)
+        most = 0.0 if cost is None else cost[1]
+        if self._progress.spent_usd + self._reserved + most > self._max_usd:
+            self._progress.capped = True
+            return None
+        self._reserved += most
+        try:
+            decision = self._decision(unit, section, case)
+            return await self._call(unit, decision) if await self._commit(decision) else None
+        finally:
+            self._reserved -= most
+
+    def _decision(self, unit: Unit, section: Section, case: Case) -> Decision:
+        run = self._run
+        return Decision(
+            id=decision_id(run.id, unit),
+            at=self._tools.clock(),
+            task_type=unit.task_type,
+            features_schema=SCHEMA_VERSION,
+            features=features_of(section, case),
+            request=request_of(section, case),
+            eligible=(unit.model,),
+            propensities=(1.0,),
+            model=unit.model,
+            propensity=1.0,
+            confidence=0.0,
+            reason=f"battery {run.name}: every model that suits the task type plays every case",
+            policy=POLICY,
+            policy_version=run.digest[:12],
+            policy_seq=0,
+            catalog_version=self._tools.catalog.version,
+            forced=True,
+            episode_id=run.id,
+            tags=(("battery", run.name), ("case", unit.case_id), ("repetition", str(unit.repetition))),
+        )
+
+    async def _commit(self, decision: Decision) -> bool:
+        """Make a decision durable before its call; False where another process has begun the same call."""
+        try:
+            await self._tools.writer.write(decision)
+        except RouterError as exc:
+            if exc.field == "id":
+                return False
+            raise
+        return True
+
+    async def _record(self, writes: Sequence[Write]) -> None:
+        """Log what a call did, all of it in one go."""
+        await asyncio.gather(*[self._tools.writer.submit(write) for write in writes])
+
+    async def _call(self, unit: Unit, decision: Decision) -> str | None:
+        section, case, _ = self._cases[unit.task_type, unit.case_id]
+        request = completion_request(unit.model, section, case, self._battery.temperature)
+        throttle = self._throttles[_provider(unit)]
+        for number in range(1, _ATTEMPTS + 1):
+            async with throttle.turn():
+                attempt = Attempt(decision.id, number, unit.model, Status.OK, self._tools.clock(), forced=True)
+                begun = monotonic()
+                try:
+                    completion: Completion = await self._tools.providers.adapter(unit.model).complete(request)
+                except AdapterError as exc:
+                    failed = _failure(attempt, exc, monotonic() - begun)
+                    wait = _wait(exc, number)
+                    if wait is None:
+                        await self._failed(failed, exc)
+                        return None
+                    await self._record([replace(failed, last=False)])
+                    if exc.retry_after_s is not None:
+                        throttle.rest(wait)
+                else:
+                    await self._answered(unit, attempt, completion)
+                    return completion.text
+            await asyncio.sleep(wait * self._tools.rng.uniform(1.0, 1.5))
+        return None
+
+    async def _answered(self, unit: Unit, attempt: Attempt, completion: Completion) -> None:
+        """Judge an answer, and log the call with its scores."""
+        _, case, judged = self._cases[unit.task_type, unit.case_id]
+        images = int(case.image is not None)
+        cost, source = cost_of_completion(self._tools.catalog.get(unit.model).price, completion, images)
+        self._progress.spent_usd += cost or 0.0
+        self._failures[unit.model] = 0
+        usage = completion.usage
+        attempt = replace(
+            attempt,
+            latency_s=completion.latency_s,
+            ttft_s=completion.ttft_s,
+            input_tokens=None if usage is None else usage.input_tokens,
+            output_tokens=None if usage is None else usage.output_tokens,
+            cached_input_tokens=None if usage is None else usage.cached_input_tokens,
+            reasoning_tokens=None if usage is None else usage.reasoning_tokens,
+            cost_usd=cost,
+            request_id=None if completion.request_id is None else completion.request_id[:128],
+        )
+        outcome = Outcome(
+            decision_id=attempt.decision_id,
+            status=Status.OK,
+            at=self._tools.clock(),
+            latency_s=attempt.latency_s,
+            ttft_s=attempt.ttft_s,
+            input_tokens=attempt.input_tokens,
+            output_tokens=attempt.output_tokens,
+            cost_usd=cost,
+            cost_source=source,
+            cached_input_tokens=attempt.cached_input_tokens,
+            cache_write_tokens=None if usage is None else usage.cache_write_tokens,
+            reasoning_tokens=attempt.reasoning_tokens,
+            images=images or None,
+            hardware_s=completion.compute_s,
+        )
+        await self._record([attempt, outcome, *await self._scores(unit, attempt.decision_id, judged, completion.text)])
+        self._progress.done += 1
+
+    async def _scores(self, unit: Unit, decision: str, judged: Judged, text: str) -> list[Feedback]:
+        """What every judge says; one that cannot come to a score says nothing."""
+        answer = Answer(text, unit.model, self._tools.catalog.get(unit.model).family)
+        scores: list[Feedback] = []
+        for metric, judge in self._judges[unit.task_type]:
+            try:
+                verdict = await registry.verdict(judge, judged, answer, self._ask)
+            except AdapterError as exc:
+                log.warning("battery.judge_failed", judge=judge.name, error=type(exc).__name__)
+                continue
+            if verdict.cost_usd:
+                self._progress.spent_usd += verdict.cost_usd
+                await asyncio.to_thread(self._tools.charge, self._run.id, verdict.cost_usd)
+            judge_name = f"{verdict.judge}@{verdict.version}"
+            if verdict.score is not None:
+                scores.append(self._feedback(decision, judge_name, metric, verdict.score))
+            scores += [self._feedback(decision, judge_name, part, score) for part, score in verdict.parts.items() if part != metric]
+        return scores
+
+    def _feedback(self, decision: str, judge: str, metric: str, score: float) -> Feedback:
+        return Feedback(self._tools.new_id("fb"), decision, judge, metric, score, self._tools.clock())
+
+    async def _ask(self, model: str, messages: tuple[Message, ...]) -> Reply:
+        completion = await self._tools.providers.adapter(model).complete(CompletionRequest(model, messages, temperature=0.0))
+        return Reply(completion.text, cost_of_completion(self._tools.catalog.get(model).price, completion, 0)[0])
+
+    async def _failed(self, attempt: Attempt, exc: AdapterError) -> None:
+        await self._record([attempt, Outcome(attempt.decision_id, attempt.status, self._tools.clock(), latency_s=attempt.latency_s)])
+        self._progress.failed += 1
+        model = attempt.model
+        self._failures[model] = self._failures.get(model, 0) + 1
+        if isinstance(exc, _LASTING) or self._failures[model] >= _FAILURES_IN_A_ROW:
+            self._progress.gave_up[model] = type(exc).__name__
+            log.warning("battery.model_given_up", model=model, error=type(exc).__name__)
+
+    async def _compare(self, unit: Unit, text: str | None) -> None:
+        """When all models have answered a case: how close each answer is to the others."""
+        key = _key(unit)
+        if text is not None:
+            self._answers.setdefault(key, {})[decision_id(self._run.id, unit)] = text
+        self._awaited[key] -= 1
+        if self._awaited[key]:
+            return
+        answers = self._answers.pop(key, {})
+        if len(answers) < 2:
+            return
+        table = await asyncio.to_thread(between, list(answers.values()), MEASURE)
+        others = ((table.sum(axis=1) - 1.0) / (len(answers) - 1)).clip(0.0, 1.0)
+        judge = f"similarity:{MEASURE}@1"
+        await self._record([self._feedback(name, judge, AGREEMENT, score) for name, score in zip(answers, others.tolist(), strict=True)])
+
+
+def judges_of(section: Section) -> list[tuple[str, Judge | AskingJudge]]:
+    """The judges of a section with their metrics.
+
+    Raises ``ConfigurationInvalid``, ``JudgeUnavailable``.
+    """
+    return [(use.metric, registry.make(use.judge, **use.options)) for use in section.judges]
+
+
+def judged_as(section: Section, case: Case) -> Judged:
+    """The case as judges read it.
+
+    Raises ``ConfigurationInvalid`` where it names a field that no judge reads.
+    """
+    try:
+        return Judged(section.task_type, (Message("user", case.prompt),), reference=case.reference, **case.expect)
+    except TypeError as exc:
+        known = [name for name in Judged.__dataclass_fields__ if name not in ("task_type", "messages", "reference")]
+        raise ConfigurationInvalid(
+            "a case expects what no judge reads", field=f"{section.task_type}.cases.expect", remedy=f"use {', '.join(known)}"
+        ) from exc
+
+
+def _failure(attempt: Attempt, exc: AdapterError, latency_s: float) -> Attempt:
+    return replace(
+        attempt,
+        status=status_of(exc),
+        error=type(exc).__name__,
+        http_status=exc.status,
+        latency_s=latency_s,
+        request_id=None if exc.request_id is None else exc.request_id[:128],
+    )
+
+
+def _wait(exc: AdapterError, number: int) -> float | None:
+    """Seconds until the next attempt; None: give up."""
+    wait = exc.retry_after_s if exc.retry_after_s is not None else _BACKOFF_S * 2 ** (number - 1)
+    return wait if number < _ATTEMPTS and exc.retryable and wait <= _LONGEST_WAIT_S else None
+
+
+def _provider(unit: Unit) -> str:
+    return unit.model.partition("/")[0]
+
+
+def _key(unit: Unit) -> tuple[str, str, int]:
+    return unit.task_type, unit.case_id, unit.repetition

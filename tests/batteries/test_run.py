@@ -1,0 +1,173 @@
+"""A battery runs on the real adapters, judges, logs, and never pays twice."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from router.domain.battery_report import report
+from router.domain.battery_runs import RunStatus
+from router.domain.events import FeedbackEvent, Status
+from router.errors import ConfigurationInvalid
+from router.services.battery import records_of
+from router.storage.memory import MemoryStore
+from router.testing import Pupil, Pupils, Scenario
+from tests.batteries.conftest import running, small
+
+pytest.importorskip("openai", reason="the providers' SDKs are extras of the distribution: pip install 'pointsman[providers]'")
+pytest.importorskip("aiohttp", reason="the SDKs' aiohttp transport comes with the same extra")
+pytest.importorskip("google.genai", reason="the providers' SDKs are extras of the distribution: pip install 'pointsman[providers]'")
+pytest.importorskip("anthropic", reason="the providers' SDKs are extras of the distribution: pip install 'pointsman[providers]'")
+pytest.importorskip("replicate", reason="the providers' SDKs are extras of the distribution: pip install 'pointsman[providers]'")
+
+GEMINI, HAIKU = "google/gemini-2.0-flash", "anthropic/claude-3-haiku-20240307"
+LLAMA, PHI = "cerebras/llama3.1-8b", "deepinfra/microsoft/phi-2"
+WIZARD, LLAVA = "replicate/wizardmath-70b-v1.0", "replicate/yorickvp/llava-v1.6-34b"
+
+
+async def test_every_wire_format_plays_and_the_results_are_as_scripted(stub):
+    models = [GEMINI, HAIKU, LLAMA, PHI, WIZARD, LLAVA]
+    battery = small(
+        models,
+        {"classification": ("label", "tickets", 10), "math_reasoning": ("numeric", "sums", 8), "multimodal": ("contains", "pictures", 6)},
+    )
+    quality = {GEMINI: 1.0, HAIKU: 0.8, LLAMA: 0.5, PHI: 0.0, WIZARD: 0.6, LLAVA: 0.7}
+    pupils = Pupils({m: Pupil({s.task_type: q for s in battery.sections}) for m, q in quality.items()}, battery.sections, seed=2)
+    stub.player = pupils
+    store = MemoryStore()
+    async with running(store, stub) as service:
+        prepared = await service.prepare(battery)
+        assert set(prepared.estimate.unpriced) == {PHI, WIZARD, LLAVA}
+        assert 0 < prepared.estimate.expected_usd < prepared.estimate.most_usd
+        made = await service.run(prepared, max_usd=1.0)
+    calls = 10 * 4 + 8 * 5 + 6 * 3
+    assert (made.done, made.failed, made.total) == (calls, 0, calls)
+    assert len([r for r in stub.requests if r.method == "POST"]) == calls
+    (run,) = store.battery_runs()
+    assert run.status is RunStatus.DONE
+    records = records_of(store, run.id)
+    found = {(c.task_type, c.model): c for c in report(run, store.battery_cells(run.id), records).cells}
+    skipped = {key: cell.skipped for key, cell in found.items() if cell.skipped}
+    assert skipped[("multimodal", LLAMA)] == "it does not read image"
+    assert skipped[("classification", WIZARD)] == "a specialist of math"
+    assert len(skipped) == 6
+    for (task, model), cell in found.items():
+        if not cell.skipped:
+            assert cell.quality.mean == pytest.approx(pupils.rate(model, task))
+            assert cell.quality.low <= cell.quality.mean <= cell.quality.high
+            assert "agreement" in cell.metrics
+    for record in records:
+        decision = record.decision
+        assert (decision.policy, decision.forced, decision.propensity, decision.eligible) == ("battery", True, 1.0, (decision.model,))
+        assert record.outcome is not None
+        assert record.outcome.status is Status.OK
+        assert [attempt.forced for attempt in record.attempts] == [True]
+    assert {f.metric for f in store.read_log(0, 10_000) if isinstance(f, FeedbackEvent)} == {"quality", "agreement"}
+
+
+async def test_a_run_goes_on_where_it_stopped_and_calls_nobody_twice(stub):
+    battery = small([LLAMA, PHI], {"classification": ("label", "tickets", 20)})
+    stub.player = Pupils({m: Pupil({"classification": 1.0}) for m in battery.models}, battery.sections)
+    store = MemoryStore()
+    stop = asyncio.Event()
+    async with running(store, stub) as service:
+        first = await service.run(
+            await service.prepare(battery), max_usd=1.0, stop=stop, on_progress=lambda p: stop.set() if p.done >= 9 else None
+        )
+        assert 9 <= first.done < 40
+        assert store.battery_runs()[0].status is RunStatus.RUNNING
+        again = await service.prepare(battery)
+        assert (again.resumed, again.done, again.unknown) == (True, first.done, 0)
+        assert again.spent_usd > 0
+        await service.run(again, max_usd=1.0)
+        assert store.battery_runs()[0].status is RunStatus.DONE
+        assert not (await service.prepare(battery)).resumed
+    assert set(Counter((r.model, r.messages[-1].text) for r in stub.requests).values()) == {1}
+    assert len(stub.requests) == 40
+    assert len(records_of(store, again.run.id)) == 40
+
+
+async def test_calls_that_were_under_way_are_left_alone(stub):
+    battery = small([LLAMA], {"classification": ("label", "tickets", 6)})
+    stub.player = Pupils({LLAMA: Pupil({"classification": 1.0}, first_token_s=0.5)}, battery.sections)
+    store = MemoryStore()
+    async with running(store, stub) as service:
+        going = asyncio.create_task(service.run(await service.prepare(battery), max_usd=1.0))
+        while len(stub.requests) < 4:  # noqa: ASYNC110 - what a stub receives has no event
+            await asyncio.sleep(0.01)
+        going.cancel()  # as a kill would: nothing is said about what was sent
+        await asyncio.gather(going, return_exceptions=True)
+        again = await service.prepare(battery)
+        assert (again.done, again.unknown, len(again.todo)) == (0, 4, 2)
+        await service.run(again, max_usd=1.0)
+    (cell,) = report(again.run, store.battery_cells(again.run.id), records_of(store, again.run.id)).cells
+    assert (cell.answered, cell.unknown) == (2, 4)
+
+
+async def test_two_processes_share_a_run(stub):
+    battery = small([LLAMA], {"classification": ("label", "tickets", 30)})
+    stub.player = Pupils({LLAMA: Pupil({"classification": 1.0}, first_token_s=0.005)}, battery.sections)
+    store = MemoryStore()
+    async with running(store, stub) as one, running(store, stub) as other:
+        mine = await one.prepare(battery)
+        going = asyncio.create_task(one.run(mine, max_usd=1.0))
+        await asyncio.sleep(0.02)
+        await asyncio.gather(going, other.run(await other.prepare(battery), max_usd=1.0))
+    assert set(Counter(r.messages[-1].text for r in stub.requests).values()) == {1}
+    assert len(stub.requests) == 30
+
+
+async def test_the_limit_of_money_holds(stub):
+    battery = small([LLAMA], {"math_reasoning": ("numeric", "sums", 12)})
+    stub.player = Pupils({LLAMA: Pupil({"math_reasoning": 1.0})}, battery.sections)
+    store = MemoryStore()
+    async with running(store, stub) as service:
+        prepared = await service.prepare(battery)
+        limit = prepared.estimate.most_usd / 3
+        made = await service.run(prepared, max_usd=limit)
+        assert made.capped
+        assert 0 < made.done < 12
+        assert made.spent_usd <= limit
+        assert store.battery_runs()[0].status is RunStatus.CAPPED
+        made = await service.run(await service.prepare(battery), max_usd=10 * limit)
+        assert not made.capped
+    assert len(records_of(store, prepared.run.id)) == 12
+
+
+async def test_failures_are_logged_and_a_model_that_cannot_be_called_is_given_up(stub):
+    battery = small([LLAMA, PHI], {"classification": ("label", "tickets", 8)})
+    player = Pupils({m: Pupil({"classification": 1.0}) for m in battery.models}, battery.sections)
+    stub.player = player
+    stub.script("phi-2", Scenario(status=401))
+    stub.script("microsoft/phi-2", Scenario(status=401))
+    stub.script("llama3.1-8b", Scenario(status=429, retry_after="0.05"), Scenario(text="billing"))
+    store = MemoryStore()
+    async with running(store, stub) as service:
+        prepared = await service.prepare(battery)
+        made = await service.run(prepared, max_usd=1.0)
+        assert made.gave_up == {PHI: "AccessDenied"}
+        assert made.done == 8
+        assert store.battery_runs()[0].status is RunStatus.RUNNING
+        again = await service.prepare(battery)
+        assert 0 < len(again.todo) < 8  # those that were never sent
+    records = records_of(store, prepared.run.id)
+    retried = [r for r in records if len(r.attempts) == 2]
+    assert [(a.status, a.last) for a in retried[0].attempts] == [(Status.ERROR, False), (Status.OK, True)]
+    refused = [r for r in records if r.decision.model == PHI]
+    assert all(r.outcome is not None and r.outcome.status is Status.ERROR and not r.feedback for r in refused)
+
+
+async def test_what_no_judge_can_use_is_refused_before_the_first_call(stub):
+    store = MemoryStore()
+    async with running(store, stub) as service:
+        with pytest.raises(ConfigurationInvalid, match="no judge has that name"):
+            await service.prepare(small([LLAMA], {"classification": ("oracle", "tickets", 2)}))
+        case = {"id": "a", "prompt": "b", "reference": "c", "expect": {"mood": "good"}}
+        odd = [{"task_type": "t", "judges": [{"judge": "exact"}], "cases": [case]}]
+        with pytest.raises(ConfigurationInvalid) as error:
+            await service.prepare(small([LLAMA], {}, sections=odd))
+        assert error.value.field == "t.cases.expect"
+        with pytest.raises(ConfigurationInvalid, match="no model of the battery can play"):
+            await service.prepare(small([LLAMA], {"multimodal": ("contains", "pictures", 2)}))
+    assert stub.requests == []
+    assert store.battery_runs() == []
