@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning clean
+.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning bench-planning clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,7 +32,7 @@ check: ## everything that the continuous integration runs: lint, types, layers, 
 	@echo "check: lint, types, layers and tests, as in continuous integration"
 	@.ci/run
 
-bench: bench-route bench-gateway bench-learning ## run every benchmark
+bench: bench-route bench-gateway bench-learning bench-planning ## run every benchmark
 
 bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
@@ -46,6 +46,10 @@ bench-gateway: $(VENV)/dev.stamp $(LITELLM)/litellm.stamp ## CPU and latency of 
 bench-learning: $(PEERS)/peers.stamp ## the learner against its peers on recorded outcomes (ARGS="--quick" for three minutes)
 	@echo "bench-learning: the learner and its peers on the same streams; results and picture in .bench/learning, resumable"
 	@$(PEERS)/bin/python -m benchmarks.learning $(ARGS)
+
+bench-planning: $(VENV)/dev.stamp ## seconds to plan 180 agents on 40 models
+	@echo "bench-planning: a joint plan for 180 agents on 40 models, in groups and all different"
+	@$(PY) -m benchmarks.planning $(ARGS)
 
 clean: ## remove the virtual environments
 	@echo "clean: removes $(VENV), $(PEERS) and $(LITELLM)"

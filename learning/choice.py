@@ -160,8 +160,7 @@ def _cost(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Expected cost, its variance and the 95 % point, (n,) each, in USD."""
     rows = offers.index
-    mean, variance = posterior.predict(Target.OUTPUT_TOKENS, task, features)
-    tokens, tokens_var, tokens_p95 = _log_normal(mean[rows], variance[rows], posterior.noise(Target.OUTPUT_TOKENS, task))
+    tokens, tokens_var, tokens_p95 = _output_tokens(posterior, rows, task, features)
     base = offers.input_price * input_tokens
     cost = base + offers.output_price * np.minimum(tokens, max_output_tokens)
     cost_var = offers.output_price**2 * tokens_var
@@ -170,6 +169,16 @@ def _cost(
     if len(unpriced):
         _price_by_experience(posterior, task, features, rows, unpriced, (cost, cost_var, cost_p95))
     return cost, cost_var, cost_p95
+
+
+def _output_tokens(posterior: Posterior, rows: IntArray, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    mean, variance = posterior.predict(Target.OUTPUT_TOKENS, task, features)
+    return _log_normal(mean[rows], variance[rows], posterior.noise(Target.OUTPUT_TOKENS, task))
+
+
+def output_tokens(posterior: Posterior, offers: Offers, task_type: str, features: FloatArray) -> FloatArray:
+    """(n,) output tokens that each offered model is expected to write."""
+    return _output_tokens(posterior, offers.index, posterior.task(task_type), features)[0]
 
 
 def _price_by_experience(

@@ -29,6 +29,7 @@ from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.keys import KeyService
 from router.services.models import ModelService
+from router.services.planning import PlanningService
 from router.services.providers import Providers, connect
 from router.services.routing import RoutingRules, RoutingService
 from router.services.sharing import SharingService
@@ -119,6 +120,7 @@ async def build(settings: Settings) -> Services:
         start=start,
         close=close,
         execution=execution,
+        planning=PlanningService(routing, writer, lambda: models.catalog),
     )
 
 

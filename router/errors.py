@@ -14,6 +14,8 @@
     ├─ OutcomeConflict           an outcome was already recorded
     ├─ ModelNotFound             check the id
     ├─ ModelConflict             the id is taken: change it with PATCH
+    ├─ JudgeUnavailable          install what the judge needs, or use another
+    ├─ PlanInfeasible            raise the limit that it names
     ├─ KeyMissing                send a valid API key
     ├─ ScopeMissing              use a key that may do this
     ├─ RateExceeded              retry later: the key is limited
@@ -97,6 +99,14 @@ class ModelNotFound(RouterError):
 
 class ModelConflict(RouterError):
     """A model with that id exists already."""
+
+
+class JudgeUnavailable(RouterError):
+    """Something that the judge needs is missing here."""
+
+
+class PlanInfeasible(RouterError):
+    """No assignment keeps to every limit."""
 
 
 class KeyMissing(RouterError):

@@ -20,12 +20,14 @@ from learning.learner import Learner
 from learning.posterior import Posterior
 from router import config
 from router.bootstrap import RECORDS_PER_DECISION, base_catalog
+from router.domain.catalog import Catalog
 from router.domain.decisions import Alternative, Decision, Exclusion, Expected
 from router.domain.events import Committed, Write
 from router.domain.evidence import fold
 from router.domain.ids import new_id
 from router.domain.models import Capability, Modality
 from router.domain.offers import facts_of
+from router.domain.orchestration import Outlook
 from router.domain.tasks import Constraints, Speed, Task, Weights
 from router.errors import StorageUnavailable, TaskInvalid
 from router.ports import Store
@@ -99,7 +101,7 @@ def select_model(
     'fallback: no model is eligible (not_allowed left out ...)'
     """
     speed, latency = _speed(speed_requirement)
-    selector = _selector(database_url)
+    chooses = selector(database_url)
     task = Task(
         task_type=_task_type(task_type),
         context_tokens=_tokens(context_size),
@@ -115,11 +117,11 @@ def select_model(
             exclude=frozenset(exclude),
             providers=None if providers is None else frozenset(providers),
         ),
-        weights=selector.weights if weights is None else weights,
+        weights=chooses.weights if weights is None else weights,
         explore=False,
         allow_fallback=allow_fallback,
     )
-    return selector.select(task)
+    return chooses.select(task)
 
 
 class Selector:
@@ -133,7 +135,7 @@ class Selector:
         self._lock = threading.Lock()
         self._learner: Learner | None = None
         self._posterior: Posterior = Learner(self._half_life).posterior()
-        self._catalog_version = ""
+        self._catalog = Catalog()
         rules = RoutingRules(
             policy=settings.policy,
             policy_parameters=settings.policy_parameters,
@@ -157,14 +159,28 @@ class Selector:
                 raise TaskInvalid(str(exc), field="weights", remedy="give finite weights, one of them above 0") from exc
         return _selection(decision)
 
+    def outlook(self, task: Task) -> Outlook:
+        """The models that may do a task, and what is expected of each.
+
+        Raises ``TaskInvalid``, ``StorageUnavailable``.
+        """
+        with self._lock:
+            self._refresh()
+            return self._routing.outlook(task)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models, as of the last look."""
+        return self._catalog
+
     def _refresh(self) -> None:
         catalog = self._base if self._store is None else self._base.merged(self._store.models())
         if self._learner is None:
             self._learner = self._restored()
-        if catalog.version != self._catalog_version:
+        if catalog.version != self._catalog.version or not self._posterior.models:
             self._learner.register(facts_of(catalog), arriving=False)
             self._routing.use_catalog(catalog)
-            self._catalog_version = catalog.version
+            self._catalog = catalog
         if self._store is not None:
             self._fold(self._store, self._learner)
         self._posterior = self._learner.posterior()
@@ -201,7 +217,11 @@ class _NoLog:
 
 
 @lru_cache(maxsize=_KEPT)
-def _selector(database_url: str | None) -> Selector:
+def selector(database_url: str | None) -> Selector:
+    """What decides from a log, or without one from what is published.
+
+    Raises ``TaskInvalid`` for a store in memory, ``StorageUnavailable`` where there is no database of this release.
+    """
     if database_url is None:
         return Selector(config.load(database_url="memory://"), None)
     settings = config.load(database_url=database_url)

@@ -10,7 +10,21 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from router.api import chat, conversation, decisions, documentation, errors, feedback, health, incidents, models, routing, schemas, views
+from router.api import (
+    chat,
+    conversation,
+    decisions,
+    documentation,
+    errors,
+    feedback,
+    health,
+    incidents,
+    models,
+    orchestrations,
+    routing,
+    schemas,
+    views,
+)
 from router.api.hot import HotRoute
 from router.api.limits import BodyLimit
 from router.api.services import Services
@@ -35,6 +49,10 @@ class Address:
 
 TABLE: tuple[Address, ...] = (
     Address("POST", "/v1/route", routing.route, views.RouteAnswer, "route", schemas.RouteRequest, refusals=(422, 503), hot=True),
+    Address(
+        "POST", "/v1/route/batch", orchestrations.route_batch, views.PlanAnswer, "route", orchestrations.OrchestrationIn,
+        refusals=(404, 422, 503),
+    ),
     Address(
         "POST", "/v1/chat/completions", chat.chat_completions, views.ChatAnswer, "call", conversation.ChatRequest,
         refusals=(422, 502, 503), hot=True,

@@ -47,6 +47,20 @@ _EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
             },
         },
     },
+    ("POST", "/v1/route/batch"): {
+        "agents": {
+            "summary": "A job for 28 agents under one budget",
+            "value": {
+                "goal": "cheapest",
+                "limits": {"budget_usd": 0.05, "providers": {"cerebras": {"requests_per_minute": 30}}},
+                "agents": [
+                    {"name": "triage", "task_type": "classification", "count": 20, "context_tokens": 600, "expected_output_tokens": 20},
+                    {"name": "writers", "task_type": "creative_writing", "count": 8, "context_tokens": 900, "calls": 2},
+                ],
+                "dry_run": True,
+            },
+        }
+    },
     ("POST", "/v1/chat/completions"): {
         "chosen": {
             "summary": "A chat, answered by the model that the evidence favours",

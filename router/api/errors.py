@@ -62,6 +62,8 @@ STATUS: dict[type[Exception], int] = {
     errors.OutcomeConflict: 409,
     errors.ModelNotFound: 404,
     errors.ModelConflict: 409,
+    errors.JudgeUnavailable: 503,
+    errors.PlanInfeasible: 422,
     errors.KeyMissing: 401,
     errors.ScopeMissing: 403,
     errors.RateExceeded: 429,

@@ -15,6 +15,7 @@ from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.keys import KeyService
 from router.services.models import ModelService
+from router.services.planning import PlanningService
 from router.services.tallying import TallyService
 
 
@@ -87,6 +88,8 @@ class Services:
     """None: nothing counts the log for reports."""
     execution: ExecutionService | None = None
     """None: the service decides and makes no calls."""
+    planning: PlanningService | None = None
+    """None: no plans are made."""
 
     leads: Callable[[], bool] = field(default=lambda: True)
     """Whether this service does what only one of those on the log should do."""

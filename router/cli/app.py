@@ -14,6 +14,7 @@ import typer
 from router.cli import battery, database, keys, models, settings
 from router.cli.demo import demo
 from router.cli.output import FAILED, print_error
+from router.cli.plan import plan
 from router.cli.replay import replay
 from router.cli.serve import serve
 from router.errors import RouterError
@@ -47,6 +48,7 @@ def _entry(version: Annotated[bool, typer.Option("--version", help="Print the re
 app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
+app.command("plan")(plan)
 app.add_typer(battery.app, name="battery")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

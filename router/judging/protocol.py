@@ -6,11 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from adapters.types import Message
-from router.errors import RouterError
-
-
-class JudgeUnavailable(RouterError):
-    """The judge cannot work here: something that it needs is missing."""
 
 
 @dataclass(frozen=True, slots=True)

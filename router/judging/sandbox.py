@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from router.judging.protocol import JudgeUnavailable
+from router.errors import JudgeUnavailable
 
 _LOOK_EVERY_S = 0.02
 _MAX_REPORT = 1 << 20

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from learning.arrays import FloatArray
-from router.errors import ConfigurationInvalid
-from router.judging.protocol import Answer, Case, JudgeUnavailable, Verdict
+from router.errors import ConfigurationInvalid, JudgeUnavailable
+from router.judging.protocol import Answer, Case, Verdict
 
 _SIZES = (3, 4, 5)
 _LONGEST = 20_000

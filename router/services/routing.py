@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from learning.arrays import FloatArray
-from learning.choice import Estimates, Offers, Preference, beliefs, choose, estimate
+from learning.choice import Estimates, Offers, Preference, beliefs, choose, estimate, output_tokens
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, encode, to_bytes
 from learning.policies import POLICIES, Beliefs, Policy, make
@@ -27,6 +27,7 @@ from router.domain.events import Committed, Write
 from router.domain.explanation import alternatives, expected, reason_of
 from router.domain.models import Modality, Model
 from router.domain.offers import offers_of
+from router.domain.orchestration import Outlook
 from router.domain.prices import token_rates
 from router.domain.tasks import Task, Weights
 from router.errors import ConfigurationInvalid, NoEligibleModel, ProviderUnavailable, TaskInvalid
@@ -188,6 +189,59 @@ class RoutingService:
         posterior, model = self._posterior(), self._catalog.get(model_id)
         cost = float(self._estimates(task, _features(task), posterior, offers_of((model,), posterior)).cost_p95[0])
         return None if math.isnan(cost) else cost
+
+    def outlook(self, task: Task) -> Outlook:
+        """The models that may do a task, and what is expected of each."""
+        features, posterior = _features(task), self._posterior()
+        standing = self._stand(task, features, posterior, None)
+        limit = math.inf if task.max_output_tokens is None else task.max_output_tokens
+        tokens = np.minimum(output_tokens(posterior, standing.offers, task.task_type, features), limit)
+        return Outlook(
+            models=tuple(standing.offers.models),
+            estimates=standing.estimates,
+            about=standing.about,
+            output_tokens=tuple(tokens.tolist()),
+            excluded=standing.excluded,
+            relaxed=standing.relaxed,
+            seq=posterior.seq,
+        )
+
+    def planned(self, task: Task, model_id: str, count: int, reason: str) -> list[Decision]:
+        """Decisions, one for each of ``count`` agents with this task, for the model that a plan gives them: forced, not drawn.
+
+        Raises ``NoEligibleModel`` where the model may no longer do it.
+        """
+        features, posterior = _features(task), self._posterior()
+        standing = self._stand(task, features, posterior, None)
+        about = standing.about
+        if model_id not in about.models:
+            remedy = "send the plan's request again"
+            raise NoEligibleModel("a model of the plan is no longer eligible", field="agents", remedy=remedy)
+        index = about.models.index(model_id)
+        one = Decision(
+            id="",
+            at=self._clock(),
+            task_type=task.task_type,
+            features_schema=SCHEMA_VERSION,
+            features=to_bytes(features),
+            request=self._request(task, 0),
+            eligible=tuple(about.models),
+            propensities=tuple(np.eye(len(about.models))[index].tolist()),
+            model=model_id,
+            propensity=1.0,
+            confidence=float(about.probability_best[index]),
+            reason=reason,
+            policy="plan",
+            policy_version=self.policy_version,
+            policy_seq=posterior.seq,
+            catalog_version=self._catalog.version,
+            forced=True,
+            episode_id=task.episode_id,
+            tags=task.tags,
+            excluded=standing.excluded,
+            expected=expected(standing.estimates, index),
+        )
+        return [replace(one, id=self._new_id("dec")) for _ in range(count)]
 
     def _stand(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling | None) -> _Standing:
         """The eligible models, or the one that the request names whatever the limits, and what is expected of them."""

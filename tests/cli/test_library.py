@@ -23,7 +23,7 @@ from tests.end_to_end.service import environment
 @pytest.fixture(autouse=True)
 def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    library._selector.cache_clear()
+    library.selector.cache_clear()
 
 
 def test_the_docstring_is_true() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from router.errors import JudgeUnavailable
 from router.judging import sandbox, seccomp
 from router.judging.code import Code
-from router.judging.protocol import Answer, Case, JudgeUnavailable, Verdict
+from router.judging.protocol import Answer, Case, Verdict
 from router.judging.sandbox import Limits
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="code is confined on Linux only")
