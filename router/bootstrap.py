@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from adapters.openai_calls import Client
 from adapters.types import Timeouts
 from router import config, telemetry
 from router.api.services import Services
@@ -343,7 +344,7 @@ async def _providers(settings: Settings) -> Providers:
     timeouts = Timeouts(
         first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s
     )
-    return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ)
+    return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ, client=Client(settings.openai_client))
 
 
 async def _execution(
