@@ -1,8 +1,8 @@
 """Change-point detection: has a model changed, where, when, and how sure is that?
 
 Every (model, task type) cell and, over its task types, every model is watched for quality, output tokens and latency. A stream of
-values y, each against the cell's own evidence before it (mean mu(x) with the cell's slopes, variance v of n values), feeds e-processes
-for "higher" and "lower" and three sizes l of change, in standard deviations:
+values y, each against the cell's own evidence before it, as the same voice gave it (mean mu(x) with the cell's slopes, variance v of n
+values), feeds e-processes for "higher" and "lower" and three sizes l of change, in standard deviations:
 
     pass or fail, in any shape in [0, 1]     e = 1 + b (y - p)              b = l / sqrt(p (1 - p)), capped so that e > 0
     everything steadier, and log quantities  e = exp(l (|z| - a) - l^2/2)   z = clip((y - mu) / sqrt(1.1 v (1 + 2/n)), -3, 3)
@@ -32,6 +32,7 @@ from learning.arrays import FloatArray
 from learning.features import EXPECTED_OUTPUT, N_FEATURES
 from learning.statistics import Observation, Statistics
 from learning.targets import PRIORS, Target
+from learning.voices import Voice
 
 _SIZES = (0.25, 0.5, 1.0)
 _LEAST_REFERENCE = 20.0
@@ -203,21 +204,23 @@ class Watch:
         if cell is None or clock < statistics.restarted(target, cell):
             return None
         decay = statistics.decay(target)
-        column = statistics.gram[target, cell, :, 0]
+        gram, moment, square = statistics.said(target, cell, observation.voice)
+        column = gram[:, 0]
         n = float(column[0]) * decay
         if n < _LEAST_REFERENCE:
             return None
         own = self._streams.setdefault((target, model, task_type), _Stream())
         if own.age % _SLOPES_EVERY == 0:
-            own.slopes = _slopes(statistics, target, cell, decay)
+            own.slopes = _slopes(target, gram * decay, moment * decay)
         own.age += 1
         slope = float(own.slopes @ (observation.features - column / column[0])[1:])
-        sums = n, float(statistics.moment[target, cell, 0]) * decay, float(statistics.square[target, cell]) * decay
+        sums = n, float(moment[0]) * decay, square * decay
         whole = self._streams.setdefault((target, model, None), _Stream())
         kept = self._kept.setdefault((target, model, task_type), [])
         suspected, since = max(own.top(), whole.top())
         if suspected > _SUSPICION:
-            sums = _without(sums, statistics, [k.observation for k in kept if k.observation.clock >= since])
+            news = [k.observation for k in kept if k.observation.clock >= since and k.observation.voice == observation.voice]
+            sums = _without(sums, statistics, news)
         expected, sd, gains = _compare(observation, sums, slope, watched.slack)
         if observation.weight < 1.0:
             gains = [observation.weight * gain for gain in gains]
@@ -230,10 +233,10 @@ class Watch:
             fired = stream.fired(log_threshold)
             if fired is not None:
                 log_e, since = fired
-                news = self._since(target, model, scope, since)
-                if len(news) < _LEAST_SINCE:
+                told = self._since(target, model, scope, since)
+                if len(told) < _LEAST_SINCE:
                     continue
-                shift = math.fsum((k.observation.value - k.expected) / k.sd for k in news) / len(news)
+                shift = math.fsum((k.observation.value - k.expected) / k.sd for k in told) / len(told)
                 return Alarm(model, scope, target, clock, since, log_e / math.log(10.0), shift)
         return None
 
@@ -287,11 +290,14 @@ class Watch:
     def saved(self) -> tuple[dict[str, Any], FloatArray]:
         """Everything: JSON values, whose floats keep every bit, and one row of numbers for every value that is kept."""
         kept = sorted(self._kept.items())
-        rows = [_row(k) for _, own in kept for k in own]
+        voices = sorted({k.observation.voice for _, own in kept for k in own}, key=lambda v: (v.judge, v.source or ""))
+        place = {voice: i for i, voice in enumerate(voices)}
+        rows = [_row(k, place[k.observation.voice]) for _, own in kept for k in own]
         facts = {
             "incidents": [asdict(i) for i in self.incidents],
             "streams": [[*key, s.level, s.since, s.slopes.tolist(), s.age] for key, s in sorted(self._streams.items(), key=_by_name)],
             "kept": [[*key, len(own)] for key, own in kept],
+            "voices": [list(voice) for voice in voices],
         }
         return facts, np.array(rows, dtype=np.float64).reshape(len(rows), _ROW)
 
@@ -305,24 +311,25 @@ class Watch:
         for target, model, scope, level, since, slopes, age in facts["streams"]:
             watch._streams[Target(target), model, scope] = _Stream(level, since, np.array(slopes), age)
         first = 0
+        voices = [Voice(*name) for name in facts["voices"]]
         for target, model, task_type, count in facts["kept"]:
             place = Target(target), model, task_type
-            watch._kept[place] = [_unrow(row, place) for row in rows[first : first + count]]
+            watch._kept[place] = [_unrow(row, place, voices) for row in rows[first : first + count]]
             first += count
         return watch
 
 
-_ROW = 5 + N_FEATURES
+_ROW = 6 + N_FEATURES
 
 
-def _row(kept: _Kept) -> list[float]:
+def _row(kept: _Kept, voice: int) -> list[float]:
     o = kept.observation
-    return [o.value, float(o.clock), o.weight, kept.expected, kept.sd, *o.features.tolist()]
+    return [o.value, float(o.clock), o.weight, kept.expected, kept.sd, float(voice), *o.features.tolist()]
 
 
-def _unrow(row: FloatArray, place: tuple[Target, str, str]) -> _Kept:
-    value, clock, weight, expected, sd = row[:5].tolist()
-    return _Kept(Observation(*place, row[5:].copy(), value, int(clock), weight), expected, sd)
+def _unrow(row: FloatArray, place: tuple[Target, str, str], voices: Sequence[Voice]) -> _Kept:
+    value, clock, weight, expected, sd, voice = row[:6].tolist()
+    return _Kept(Observation(*place, row[6:].copy(), value, int(clock), weight, voice=voices[int(voice)]), expected, sd)
 
 
 def _by_name(item: tuple[tuple[Target, str, str | None], _Stream]) -> tuple[int, str, str]:
@@ -330,10 +337,9 @@ def _by_name(item: tuple[tuple[Target, str, str | None], _Stream]) -> tuple[int,
     return target, model, "" if scope is None else "\0" + scope  # the model's own first
 
 
-def _slopes(statistics: Statistics, target: Target, cell: int, decay: float) -> FloatArray:
+def _slopes(target: Target, gram: FloatArray, moment: FloatArray) -> FloatArray:
     """(d - 1,) ridge regression of a cell's values on the features, around its means."""
     prior = PRIORS[target]
-    gram, moment = statistics.gram[target, cell] * decay, statistics.moment[target, cell] * decay
     column = gram[1:, 0]
     spread = gram[1:, 1:] - np.outer(column, column) / gram[0, 0]
     ridge = (prior.noise_sd / prior.common_slope_sd) ** 2

@@ -19,6 +19,7 @@ from learning.posterior import Posterior
 from learning.statistics import Call, Observation, Statistics
 from learning.target_state import TargetState
 from learning.targets import Target
+from learning.voices import Verdict, Voice
 
 _FAILURE_PRIOR = (0.5, 49.5)
 """Beta: one failure in a hundred calls before evidence."""
@@ -94,10 +95,18 @@ class Learner:
         Log records after which a quality score counts half.
     watch : Watch, optional
         Detectors; those of ``learning.drift.WATCHED`` by default.
+    trusted : sequence of str
+        Judges that others are measured by; see ``learning.voices``.
     """
 
-    def __init__(self, half_life: float = 24_000.0, statistics: Statistics | None = None, watch: Watch | None = None) -> None:
-        self.statistics = statistics if statistics is not None else Statistics(half_life)
+    def __init__(
+        self,
+        half_life: float = 24_000.0,
+        statistics: Statistics | None = None,
+        watch: Watch | None = None,
+        trusted: Sequence[str] = (),
+    ) -> None:
+        self.statistics = statistics if statistics is not None else Statistics(half_life, trusted)
         self._targets = [TargetState(target) for target in Target]
         self._facts: dict[str, ArmFacts] = {}
         self._posterior: Posterior | None = None
@@ -133,6 +142,10 @@ class Learner:
             state.total, state.since_fit, state.decay = int(counts["total"]), int(counts["since_fit"]), float(counts["decay"])
             state.rebuild(statistics)
         return learner
+
+    def folds_by(self, half_life: float, trusted: Sequence[str]) -> bool:
+        """Whether a fold of the same log with these settings would be this one."""
+        return self.statistics.half_life == half_life and self.statistics.voices.trusted == frozenset(trusted)
 
     def counters(self, target: Target) -> dict[str, float]:
         """What a snapshot keeps of one target beside its common part."""
@@ -246,6 +259,30 @@ class Learner:
             if n < _NEW_LABELS:
                 eager[m] = np.maximum(eager[m], _NEW_SCALE / (_NEW_SCALE + n))
         return eager
+
+    def fold_verdict(self, verdict: Verdict) -> None:
+        """Fold a change of what judges say of one answer: what they said is taken back, what they say is put in."""
+        voices = self.statistics.voices
+        told = [{(s.judge, s.source): (s, w) for s, w in voices.shares(scores)} for scores in (verdict.before, verdict.after)]
+        for sign, mine, other in ((-1.0, told[0], told[1]), (1.0, told[1], told[0])):
+            for name, (score, weight) in mine.items():
+                if other.get(name) != (score, weight):
+                    self.fold(
+                        Observation(
+                            Target.QUALITY,
+                            verdict.model,
+                            verdict.task_type,
+                            verdict.features,
+                            score.value,
+                            verdict.clock,
+                            sign * weight,
+                            correction=bool(verdict.before),
+                            voice=Voice(score.judge, score.source),
+                        )
+                    )
+        for sign, scores in ((-1.0, verdict.before), (1.0, verdict.after)):
+            for agreement in voices.agreements(scores, verdict.model, verdict.clock, sign):
+                self.statistics.agree(agreement)
 
     def fold_call(self, call: Call) -> None:
         """Fold one finished call into the reliability of its model."""

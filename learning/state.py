@@ -20,8 +20,9 @@ from learning.hierarchy import Common
 from learning.learner import ArmFacts, Learner
 from learning.statistics import Statistics
 from learning.targets import Target
+from learning.voices import Voices
 
-_MAGIC = b"PTSMAN01"
+_MAGIC = b"PTSMAN02"
 _SUMS = ("gram", "moment", "square", "labels")
 _COUNTS = ("calls", "failures")
 _COMMON_ARRAYS = ("zeta", "task", "noise", "covariance")
@@ -39,6 +40,8 @@ def save(learner: Learner) -> bytes:
         commons.append({**{name: getattr(common, name) for name in _COMMON_NUMBERS}, **counters})
     watch, kept = learner.watch.saved()
     arrays.append(("kept", kept))
+    voices, said = statistics.voices.saved()
+    arrays += sorted(said.items())
     header = {
         "schema": SCHEMA_VERSION,
         "half_life": statistics.half_life,
@@ -52,6 +55,7 @@ def save(learner: Learner) -> bytes:
         "common": commons,
         "cuts": [[*key, cuts] for key, cuts in sorted(statistics.cuts.items())],
         "watch": watch,
+        "voices": voices,
         "joined": dict(sorted(learner.joined.items())),
         "arrays": [[name, list(a.shape)] for name, a in arrays],
     }
@@ -103,7 +107,8 @@ def load(blob: bytes, facts: Mapping[str, ArmFacts]) -> Learner:
             )
         )
         counters.append(numbers)
-    for target_index, cell, cuts in header.get("cuts", ()):
+    for target_index, cell, cuts in header["cuts"]:
         statistics.cuts[target_index, cell] = [(before, share) for before, share in cuts]
-    watch = Watch.restore(header["watch"], arrays["kept"]) if "watch" in header else Watch()
-    return Learner.restore(statistics, commons, counters, facts, watch, header.get("joined", {}))
+    statistics.voices = Voices.restore(header["voices"], arrays)
+    watch = Watch.restore(header["watch"], arrays["kept"])
+    return Learner.restore(statistics, commons, counters, facts, watch, header["joined"])

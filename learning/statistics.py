@@ -22,6 +22,7 @@ from learning.arrays import FloatArray, IntArray
 from learning.errors import InvalidContext
 from learning.features import N_FEATURES, SCHEMA_VERSION
 from learning.targets import PRIORS, Target
+from learning.voices import PLAIN, Agreement, Sums, Voice, Voices
 
 N_TARGETS = len(Target)
 _MAX_HALF_LIVES = 40.0
@@ -43,6 +44,8 @@ class Observation:
     weight: float = 1.0
     correction: bool = False
     """True: a new value of something that was measured before, which is no news of the model."""
+    voice: Voice = PLAIN
+    """Who said so; of quality only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,18 @@ class Statistics:
         ``(N_TARGETS, n_cells)``, sum of undecayed weights.
     calls, failures : FloatArray
         ``(n_models,)``, decayed counts.
+
+    The quality sums are fused over voices: see ``learning.voices``.
+
+    Parameters
+    ----------
+    half_life : float
+        Log records after which a quality score counts half.
+    trusted : sequence of str
+        Judges that others are measured by.
     """
 
-    def __init__(self, half_life: float) -> None:
+    def __init__(self, half_life: float, trusted: Sequence[str] = ()) -> None:
         if not (math.isfinite(half_life) and half_life > 0):
             raise InvalidContext("half_life must be a positive number of log records")
         self.half_life = half_life
@@ -91,6 +103,7 @@ class Statistics:
         self.cell_task: IntArray = np.zeros(0, dtype=np.int64)
         self.cuts: dict[tuple[int, int], list[tuple[int, float]]] = {}
         """By (target, cell): log positions and the share of what was observed before each that is kept."""
+        self.voices = Voices(trusted)
         self._allocate(16, 8)
 
     def _allocate(self, cells: int, models: int) -> None:
@@ -192,6 +205,7 @@ class Statistics:
                 self._gram, self._moment, self._square, self._labels = (
                     np.concatenate([a, np.zeros_like(a)], axis=1) for a in (self._gram, self._moment, self._square, self._labels)
                 )
+                self.voices.grow()
         return index
 
     def decay(self, target: Target) -> float:
@@ -220,6 +234,7 @@ class Statistics:
         factor = 2.0 ** (-(clock - self.anchor) / self._half_life(Target.QUALITY))
         self._calls *= factor
         self._failures *= factor
+        self.voices.scale(factor)
         self.anchor = clock
 
     def add(self, observation: Observation) -> int:
@@ -241,6 +256,10 @@ class Statistics:
         for before, share in self.cuts.get((target, cell), ()):
             if observation.clock < before:
                 weight *= share
+        if target is Target.QUALITY:
+            voice = self.voices.enter(observation.voice, self._fused())
+            if self.voices.several:
+                y, weight = self.voices.add(voice, cell, observation.model, x, y, weight)
         wx = weight * x
         self._gram[target, cell] += wx[:, None] * x
         self._moment[target, cell] += wx * y
@@ -262,14 +281,51 @@ class Statistics:
         since : sequence of Observation
             What the cell has folded from that position on: kept whole.
         """
-        new = Statistics(self.half_life)
-        new.anchor = new.now = self.anchor
-        for observation in since:
-            new.add(observation)
-        for mine, fresh in ((self._gram, new.gram), (self._moment, new.moment), (self._square, new.square)):
-            whole = fresh[target, 0] if since else np.zeros_like(mine[target, cell])
-            mine[target, cell] = share * (mine[target, cell] - whole) + whole
+        if target is Target.QUALITY and self.voices.several:
+            said = {voice: self._sums_of(target, [o for o in since if o.voice == voice]) for voice in {o.voice for o in since}}
+            self.voices.cut(cell, share, said)
+            self._fuse(np.array([cell]))
+        else:
+            whole = self._sums_of(target, since)
+            for mine, new in zip((self._gram, self._moment, self._square), whole, strict=True):
+                mine[target, cell] = share * (mine[target, cell] - new[0]) + new[0]
         self.cuts.setdefault((int(target), cell), []).append((before, share))
+
+    def _sums_of(self, target: Target, observations: Sequence[Observation]) -> Sums:
+        """Sums of some observations of one cell, as said."""
+        new = Sums.empty(1)
+        for o in observations:
+            wx = o.weight * float(2.0 ** ((o.clock - self.anchor) / self._half_life(target))) * o.features
+            new.gram[0] += wx[:, None] * o.features
+            new.moment[0] += wx * o.value
+            new.square[0] += wx[0] * o.value * o.value
+        return new
+
+    def _fused(self) -> Sums:
+        q = Target.QUALITY
+        return Sums(self._gram[q], self._moment[q], self._square[q])
+
+    def _fuse(self, cells: IntArray) -> None:
+        """Rebuild the fused quality sums of some cells from what each voice said."""
+        fused = self.voices.fuse(cells, [self.models[m] for m in self.cell_model[cells]])
+        for mine, new in zip(self._fused(), fused, strict=True):
+            mine[cells] = new
+
+    def agree(self, agreement: Agreement) -> None:
+        """Fold an answer that a judge shares with a trusted one."""
+        self.voices.agree(agreement, agreement.weight * self._weigh(agreement.clock, Target.QUALITY))
+
+    def weigh_voices(self, noise: FloatArray) -> None:
+        """Learn anew what every voice is worth, and rebuild the quality sums accordingly; ``noise`` (C,) is that of each cell."""
+        self.voices.weigh(self.models, self.cell_model, noise, self.decay(Target.QUALITY))
+        self._fuse(np.arange(self.n_cells))
+
+    def said(self, target: Target, cell: int, voice: Voice) -> tuple[FloatArray, FloatArray, float]:
+        """Sums of one cell, as one voice said: gram (d, d), moment (d,), square."""
+        gram, moment, square = self.voices.sums_of(voice) if target is Target.QUALITY and self.voices.several else (
+            self._gram[target], self._moment[target], self._square[target]
+        )
+        return gram[cell], moment[cell], float(square[cell])
 
     def add_call(self, call: Call) -> None:
         """Count one finished call."""
@@ -288,6 +344,8 @@ class Statistics:
         """
         if other.half_life != self.half_life:
             raise InvalidContext(f"half-lives differ: {self.half_life:g} and {other.half_life:g} records")
+        if self.voices.several or {*self.voices.names, *other.voices.names} - {PLAIN}:
+            raise InvalidContext("statistics with several voices do not merge; fold their logs together")
         if other.anchor > self.anchor:
             self._reanchor(other.anchor)
         for target in Target:
@@ -327,4 +385,6 @@ class Statistics:
             h.update(np.ascontiguousarray(sums[:, cells]).tobytes())
         for counts in (self.calls, self.failures):
             h.update(np.ascontiguousarray(counts[models]).tobytes())
+        for part in self.voices.digest_parts(cells):
+            h.update(part)
         return h.hexdigest()

@@ -55,6 +55,8 @@ class TargetState:
     def refit(self, statistics: Statistics) -> None:
         """Read the statistics as of now, refit the common part and recompute every model and cell."""
         self.decay = statistics.decay(self.target)
+        if self.target is Target.QUALITY and statistics.voices.several:
+            statistics.weigh_voices(self._fitted(statistics.cell_task)[1])
         if statistics.n_cells:
             self.common = fit(self._cells(statistics), self.covariate, self.prior, self.common)
         self.since_fit = 0
@@ -94,16 +96,20 @@ class TargetState:
         self.published = None
 
     def _set_cells(self, cell: IntArray, task: IntArray, gram: FloatArray, moment: FloatArray) -> None:
-        known = len(self.common.task)
-        ease, noise = np.zeros(len(cell)), np.full(len(cell), self.common.pooled_noise)
-        fitted = task < known
-        ease[fitted], noise[fitted] = self.common.task[task[fitted]], self.common.noise[task[fitted]]
+        ease, noise = self._fitted(task)
         column = gram[:, :, 0]
         shifted = moment - ease[:, None] * column
         self.cell_information[cell + 1], self.cell_moment[cell + 1], shrink = pool_cells(gram, shifted, noise, self.common.cell_var)
         self.pulled[cell + 1] = shrink[:, None] * column
         self.effect[cell + 1] = shrink * shifted[:, 0]
         self.cell_variance[cell + 1] = shrink * noise
+
+    def _fitted(self, task: IntArray) -> tuple[FloatArray, FloatArray]:
+        """(n,) ease and noise of task types; those of a typical one where it came after the fit."""
+        ease, noise = np.zeros(len(task)), np.full(len(task), self.common.pooled_noise)
+        fitted = task < len(self.common.task)
+        ease[fitted], noise[fitted] = self.common.task[task[fitted]], self.common.noise[task[fitted]]
+        return ease, noise
 
     def _set_models(self, models: Iterable[int]) -> None:
         """Recompute models from their cells alone, so that a restored state equals the live one bit for bit."""
@@ -199,9 +205,7 @@ class TargetState:
                 self.common_variance[stale] = self._common_variance(stale, statistics.cell_task)
                 self.unspread.clear()
             n_tasks = len(statistics.task_types)
-            ease, noise = np.zeros(n_tasks + 1), np.full(n_tasks + 1, self.common.pooled_noise)
-            known = len(self.common.task)
-            ease[:known], noise[:known] = self.common.task, self.common.noise
+            ease, noise = self._fitted(np.arange(n_tasks + 1))
             self.published = TargetPosterior(
                 coefficients=self.coefficients.copy(),
                 covariance=self.covariance.copy(),

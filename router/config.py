@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     half_life_decisions: float = Field(8_000, ge=10, le=1e12, allow_inf_nan=False)
     """Evidence this many decisions old counts half."""
 
+    trusted_judges: str = Field("human,code,exact,numeric,label", pattern=r"^[^,\s][^,]*(,[^,]+)*$|^$")
+    """Judges whose scores count as the truth about an answer, with commas between: the others are calibrated against them."""
+
     weight_quality: Weight = 1.0
     weight_cost: Weight = 0.3
     weight_latency: Weight = 0.1
@@ -61,8 +64,6 @@ class Settings(BaseSettings):
     deprecated ``google-legacy`` only where they are named."""
     provider_urls: dict[str, str] = Field(default_factory=dict)
     """Base URLs by provider; a name without an adapter of its own is an OpenAI-compatible endpoint with the key ``NAME_API_KEY``."""
-    openai_client: Literal["direct", "sdk"] = "direct"
-    """What carries calls to OpenAI-compatible endpoints: the wire as it is, or the vendor's SDK at several times the CPU."""
     provider_timeout_s: Positive = 300.0
     """For a whole answer."""
     provider_first_token_s: Positive = 60.0
@@ -105,6 +106,11 @@ class Settings(BaseSettings):
         if self.weight_quality + self.weight_cost + self.weight_latency == 0:
             raise PydanticCustomError("weights", "weight_quality, weight_cost and weight_latency must not all be 0")
         return self
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """The trusted judges, in the order of their names."""
+        return tuple(sorted({name.strip() for name in self.trusted_judges.split(",")} - {""}))
 
     @property
     def in_memory(self) -> bool:

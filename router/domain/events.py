@@ -3,13 +3,12 @@
 Everything that is acknowledged gets a strictly increasing ``seq`` in commit order, shared by all kinds of record.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from router.domain.decisions import Decision
-from router.domain.models import Model
 
 
 class Status(StrEnum):
@@ -128,20 +127,7 @@ class CostChange:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Regime:
-    """What decisions are taken by from here on, whole, so that any of them can be recomputed: the catalogue and the policy's settings."""
-
-    catalog_version: str
-    policy_version: str
-    policy: dict[str, Any]
-    """Every setting that a decision depends on, by name; ``policy_version`` is its hash. No secret is among them."""
-    models: tuple[Model, ...]
-    """The catalogue, in id order."""
-    at: float
-
-
-Write = Decision | Attempt | Outcome | CostChange | Feedback | FeedbackChange | Regime
+Write = Decision | Attempt | Outcome | CostChange | Feedback | FeedbackChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +231,9 @@ class FeedbackEvent:
     after: dict[tuple[str, str], tuple[float, float]]
     at: float
     source: str | None = None
+    """Id of the API key that sent this one."""
+    sources: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """The same of every score in ``before`` and ``after``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,16 +263,8 @@ class ArrivalEvent:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class RegimeEvent:
-    """A regime in the log. The learner knows the catalogue's models from its position on, so that every fold knows them at the same one."""
-
-    seq: int
-    regime: Regime
-
-
-Evidence = AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent | ArrivalEvent | RegimeEvent
-"""What may teach, and what says of whom."""
+Evidence = AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent | ArrivalEvent
+"""What may teach."""
 LogEvent = DecisionEvent | Evidence
 
 

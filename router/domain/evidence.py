@@ -1,14 +1,13 @@
 """From log events to what the learner folds. One place says what counts as evidence of what."""
 
 import math
-from collections.abc import Mapping
 
 from learning.features import from_bytes
 from learning.learner import Learner
 from learning.statistics import Call, Observation
 from learning.targets import Target
-from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, RegimeEvent, Status
-from router.domain.offers import facts_of
+from learning.voices import Score, Verdict
+from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
 
 _SAYS_NOTHING = frozenset({Status.CANCELLED, Status.REJECTED})
 
@@ -17,19 +16,20 @@ QUALITY_METRIC = "quality"
 
 
 def fold(learner: Learner, event: LogEvent) -> None:
-    """Fold one event: the same for every reader of the log. The learned state is this, over all events in order, and nothing else."""
+    """Fold one event: the same for every reader of the log."""
     if isinstance(event, ArrivalEvent):
         learner.arrive([event.model])
-    if isinstance(event, RegimeEvent):
-        learner.register(facts_of(event.regime.models), arriving=False)
     for item in evidence(event):
-        if isinstance(item, Call):
-            learner.fold_call(item)
-        else:
-            learner.fold(item)
+        match item:
+            case Call():
+                learner.fold_call(item)
+            case Verdict():
+                learner.fold_verdict(item)
+            case Observation():
+                learner.fold(item)
 
 
-def evidence(event: LogEvent) -> list[Observation | Call]:
+def evidence(event: LogEvent) -> list[Observation | Call | Verdict]:
     """What one event tells the learner.
 
     A failure is evidence of reliability and of nothing else; a cancelled or refused call of nothing at all. A correction is the old
@@ -44,16 +44,16 @@ def evidence(event: LogEvent) -> list[Observation | Call]:
     if isinstance(event, CostEvent):
         return _of_cost(event)
     if isinstance(event, FeedbackEvent) and event.metric == QUALITY_METRIC:
-        return _of_feedback(event)
+        return [_of_feedback(event)]
     return []
 
 
-def _of_outcome(event: OutcomeEvent) -> list[Observation | Call]:
+def _of_outcome(event: OutcomeEvent) -> list[Observation | Call | Verdict]:
     outcome = event.outcome
     if outcome.status in _SAYS_NOTHING:
         return []
     failed = outcome.status is not Status.OK
-    found: list[Observation | Call] = [Call(event.model, failed, event.decision_seq)]
+    found: list[Observation | Call | Verdict] = [Call(event.model, failed, event.decision_seq)]
     if failed:
         return found
     measured: list[tuple[Target, float]] = []
@@ -68,7 +68,7 @@ def _of_outcome(event: OutcomeEvent) -> list[Observation | Call]:
     return found
 
 
-def _of_cost(event: CostEvent) -> list[Observation | Call]:
+def _of_cost(event: CostEvent) -> list[Observation | Call | Verdict]:
     if event.status is not Status.OK:
         return []
     features = from_bytes(event.features, event.features_schema)
@@ -79,24 +79,13 @@ def _of_cost(event: CostEvent) -> list[Observation | Call]:
     ]
 
 
-def _of_feedback(event: FeedbackEvent) -> list[Observation | Call]:
-    features = from_bytes(event.features, event.features_schema)
-    found: list[Observation | Call] = []
-    for scores, sign in ((event.before, -1.0), (event.after, 1.0)):
-        settled = settle(scores)
-        if settled is not None:
-            score, weight = settled
-            correction = bool(event.before)
-            found.append(
-                Observation(Target.QUALITY, event.model, event.task_type, features, score, event.decision_seq, sign * weight, correction)
-            )
-    return found
-
-
-def settle(scores: Mapping[tuple[str, str], tuple[float, float]]) -> tuple[float, float] | None:
-    """The reward of one answer: the weighted mean of its judges' quality scores, counted as one label however many judges spoke."""
-    quality = [value for (_, metric), value in sorted(scores.items()) if metric == QUALITY_METRIC]
-    total = math.fsum(weight for _, weight in quality)
-    if total <= 0:
-        return None
-    return math.fsum(score * weight for score, weight in quality) / total, max(weight for _, weight in quality)
+def _of_feedback(event: FeedbackEvent) -> Verdict:
+    before, after = (
+        tuple(
+            Score(judge, event.sources.get((judge, metric)), score, weight)
+            for (judge, metric), (score, weight) in sorted(scores.items())
+            if metric == QUALITY_METRIC
+        )
+        for scores in (event.before, event.after)
+    )
+    return Verdict(event.model, event.task_type, from_bytes(event.features, event.features_schema), event.decision_seq, before, after)

@@ -1,7 +1,7 @@
 """Tails the log, folds it into the learner, publishes one immutable posterior and keeps snapshots."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -10,7 +10,7 @@ from learning.choice import Offers, Preference
 from learning.drift import Incident
 from learning.errors import IncompatibleState
 from learning.features import SCHEMA_VERSION
-from learning.learner import Learner
+from learning.learner import ArmFacts, Learner
 from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
 from router.domain.catalog import Catalog
@@ -44,6 +44,7 @@ class TrainingService:
         store: Store,
         *,
         half_life_records: float,
+        trusted_judges: Sequence[str] = (),
         preference: Preference,
         policy: tuple[str, str],
         clock: Callable[[], float],
@@ -53,6 +54,7 @@ class TrainingService:
     ) -> None:
         self._store = store
         self._half_life = half_life_records
+        self._trusted = trusted_judges
         self._preference = preference
         self._policy = policy
         self._clock = clock
@@ -61,8 +63,9 @@ class TrainingService:
         self._rereads = rereads
         self._lost = False
         self._behind_since: float | None = None
-        self._learner = Learner(half_life_records)
+        self._learner = Learner(half_life_records, trusted=trusted_judges)
         self._catalog = Catalog()
+        self._facts: Mapping[str, ArmFacts] = {}
         self._published = self._learner.posterior()
         self._committed = 0
         self._digest = (-1, "")
@@ -106,8 +109,11 @@ class TrainingService:
         return self._learner.incidents
 
     def use_catalog(self, catalog: Catalog) -> None:
-        """Report on the models of this catalogue. The learner knows them from the log (``Regime``)."""
+        """Know the catalogue's models and what is published about them, from now on."""
         self._catalog = catalog
+        self._facts = facts_of(catalog)
+        self._learner.register(self._facts, arriving=False)
+        self._published = self._learner.posterior()
 
     def notify(self, group: Group) -> None:
         """Take note of a commit. One that holds decisions only, next in the log, is folded by moving on."""
@@ -143,7 +149,7 @@ class TrainingService:
 
         Raises ``StorageUnavailable``.
         """
-        await self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
+        self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
         self._committed = await asyncio.to_thread(self._store.last_seq)
         await self._catch_up()
         self._tail = asyncio.create_task(self._follow(), name="pointsman-training")
@@ -180,20 +186,16 @@ class TrainingService:
         name, version = self._policy
         return report(posterior, offers, self._preference, digest=self.digest, policy=name, policy_version=version, task_type=task_type)
 
-    async def _restore(self, snapshot: Snapshot | None) -> None:
+    def _restore(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
             return
-        regime = await asyncio.to_thread(self._store.regime_at, snapshot.seq)
-        if regime is None:
-            log.info("training.snapshot_ignored", reason="the log says not what was known of the models then; refolding it")
-            return
         try:
-            learner = state.load(snapshot.state, facts_of(regime.models))
+            learner = state.load(snapshot.state, self._facts)
         except IncompatibleState as exc:
             log.warning("training.snapshot_ignored", reason=str(exc))
             return
-        if learner.statistics.half_life != self._half_life:
-            log.info("training.snapshot_ignored", reason="it was folded under another half-life; refolding the log")
+        if not learner.folds_by(self._half_life, self._trusted):
+            log.info("training.snapshot_ignored", reason="it was folded with another half-life or other trusted judges; refolding the log")
             return
         self._learner = learner
         self._snapshot_seq = learner.seq
@@ -205,9 +207,10 @@ class TrainingService:
         snapshot = await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION)
         committed = await asyncio.to_thread(self._store.last_seq)
         self._lost = False
-        self._learner = Learner(self._half_life)
+        self._learner = Learner(self._half_life, trusted=self._trusted)
+        self._learner.register(self._facts, arriving=False)
         self._snapshot_seq = 0
-        await self._restore(snapshot)
+        self._restore(snapshot)
         self._committed = committed
 
     async def _follow(self) -> None:

@@ -27,7 +27,7 @@ _read_tags = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 _read_excluded = msgspec.json.Decoder(tuple[Exclusion, ...]).decode
 _read_expected = msgspec.json.Decoder(Expected).decode
 _read_model = msgspec.json.Decoder(Model).decode
-_read_others = msgspec.json.Decoder(tuple[tuple[str, str, float, float], ...]).decode
+_read_others = msgspec.json.Decoder(list[tuple[str | float | None, ...]]).decode
 
 
 def decision_row(seq: int, decision: Decision) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def read_revision(row: Row[Any]) -> Revision:
         at=row.at,
         model=row.model,
         before=None if row.before_score is None else (row.before_score, row.before_weight),
-        others=_read_others(row.others),
+        others=tuple(_other(*other) for other in _read_others(row.others)),
         idempotency_key=row.idempotency_key,
         comment=row.comment,
         source=row.source or None,
@@ -206,3 +206,8 @@ def model_facts(model: Model) -> str:
 def read_model(facts: str) -> Model:
     """A version of a model from its JSON."""
     return _read_model(facts)
+
+
+def _other(judge: Any, metric: Any, score: Any, weight: Any, source: Any = None) -> tuple[str, str, float, float, str | None]:
+    """One of a decision's other scores; the first release did not write who sent it."""
+    return judge, metric, score, weight, source

@@ -25,8 +25,8 @@ class Revision:
     """The model that served, the same for all feedback of a decision."""
     before: tuple[float, float] | None
     """The score and weight that this revision replaces."""
-    others: tuple[tuple[str, str, float, float], ...]
-    """(judge, metric, score, weight) of the decision's other active scores."""
+    others: tuple[tuple[str, str, float, float, str | None], ...]
+    """(judge, metric, score, weight, source) of the decision's other active scores."""
     idempotency_key: str | None = None
     comment: str | None = None
     source: str | None = None
@@ -35,7 +35,7 @@ class Revision:
 def feedback_event(revision: Revision, decision_id: str, task_type: str, features_schema: int, features: bytes) -> FeedbackEvent:
     """What the fold reads of a revision."""
     key = (revision.judge, revision.metric)
-    others = {(judge, metric): (score, weight) for judge, metric, score, weight in revision.others}
+    others = {(judge, metric): (score, weight) for judge, metric, score, weight, _ in revision.others}
     return FeedbackEvent(
         seq=revision.seq,
         decision_seq=revision.decision_seq,
@@ -52,6 +52,7 @@ def feedback_event(revision: Revision, decision_id: str, task_type: str, feature
         after={**others, key: (revision.score, revision.weight)} if revision.score is not None else others,
         at=revision.at,
         source=revision.source,
+        sources={(judge, metric): source for judge, metric, _, _, source in revision.others} | {key: revision.source},
     )
 
 

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from learning.features import N_FEATURES, SCHEMA_VERSION, to_bytes
 from learning.learner import Learner
-from learning.statistics import Call
 from learning.targets import Target
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision
 from router.domain.events import CostChange, CostSource, Outcome, Status
-from router.domain.evidence import evidence
+from router.domain.evidence import fold
 from router.domain.models import Model, Price
 from router.domain.prices import Billed, Dated, age_days, cost_of, moment, price_at, timeline, token_rates
 from router.errors import OutcomeConflict
@@ -136,8 +135,7 @@ def outcome(
 def learned(store: Store) -> Learner:
     learner = Learner(10_000.0)
     for event in store.read_log(0, 10_000):
-        for item in evidence(event):
-            learner.fold_call(item) if isinstance(item, Call) else learner.fold(item)
+        fold(learner, event)
         learner.advance(event.seq)
     return learner
 

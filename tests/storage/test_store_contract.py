@@ -248,7 +248,15 @@ def test_a_first_score_is_only_in_after(store, make):
         after={HUMAN: (0.75, 0.5)},
         at=1_700_000_002.0,
         source="key-1",
+        sources={HUMAN: "key-1"},
     )
+
+
+def test_every_score_of_a_decision_says_who_sent_it(store, make):
+    store.commit([make.decision("d1"), make.feedback("f1", judge="auto", source="key-1"), make.feedback("f2", source="key-2")])
+    assert last_feedback(store).sources == {("auto", "overall"): "key-1", HUMAN: "key-2"}
+    store.commit([make.change("f1", None)])
+    assert last_feedback(store).sources == {("auto", "overall"): "key-1", HUMAN: "key-2"}
 
 
 def test_the_same_score_again_is_a_repeat(store, make):

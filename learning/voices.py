@@ -1,0 +1,424 @@
+"""Who said how good an answer was: scores kept apart by judge and source, so that each can be weighed by what it has proved worth.
+
+A *voice* is one judge heard through one source (an API key). While there is one voice it is taken at its word. From the second on, each
+voice's raw sums are kept beside the fused ones that the posterior reads,
+
+    fused = sum over voices of  omega_vc * (score mapped to a_j + b_jm score),
+
+and whenever the common part is refitted three things are learned anew and the fused sums rebuilt from the raw ones:
+
+calibration
+    Where a trusted judge scored the same answers, judge j is regressed on it, y = s + c0 + c1 (s - mean), both shrunk to 0 by 5 and 20
+    pseudo-answers; model by model its remaining bias b_jm ~ N(0, t_j^2) is predicted (BLUP). Its scores then count s^2 / (s^2 + v_j) of a
+    trusted one, v_j being its residual variance, and at most what a bias of variance Var(b_jm) leaves to learn: it does not average out.
+    A judge without common answers is shifted by what its scores of the same models and task types differ from the reference's.
+trust
+    Source s is compared, model by model, with what all sources together say of the same cells. What exceeds twice the sampling error is
+    bias, with variance t_sm^2, and n scores of a source that lies are worth n / (1 + n t_sm^2 / s^2). The comparison is repeated with
+    the new weights, so that a minority, however loud, ends without influence.
+cap
+    Where others know a cell, one source holds at most ``share`` of its weight.
+
+Everything is a function of the raw sums at the time of a refit, hence of the log. Taking a score back takes it out of the raw sums, so
+that the learned state is what it would be had it never been given.
+
+References: judge calibration and the bias that does not average out, LEARNING.md section 4; best linear unbiased prediction, Robinson 1991.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from learning.arrays import FloatArray, IntArray
+from learning.features import N_FEATURES
+
+_OFFSET_MASS, _SLOPE_MASS, _VARIANCE_MASS = 5.0, 20.0, 5.0
+"""Answers that the prior of a judge's offset, slope and noise counts for."""
+_BIAS_SD = 0.03
+"""Of a judge's bias towards one model, before evidence."""
+_BIAS_MASS = 10.0
+_SHIFT_SD = 0.1
+"""Of the offset of a judge that shares no answers with another."""
+_NO_BIAS_VAR = 0.05**2
+"""Discrepancy variance of one pseudo-cell that agrees, behind every source and model."""
+_ROUNDS = 4
+_ERRORS = 2.0
+"""Sampling errors that a source may lie off before it counts as bias."""
+_CAP_FROM, _CAP_SHARE = 40.0, 0.8
+"""Scores of one source in a cell that are never capped, and its largest share of the cell's weight beyond them."""
+_KNOWN_TO_OTHERS = 10.0
+_MOST_VOICES = 48
+
+
+class Voice(NamedTuple):
+    """One judge heard through one source."""
+
+    judge: str = ""
+    source: str | None = None
+    """Id of the API key; None where there is none."""
+
+
+PLAIN = Voice()
+"""The voice of evidence that names none."""
+_OTHERS = Voice("*")
+"""All voices beyond the ones that are kept apart."""
+
+
+class Sums(NamedTuple):
+    """Raw sums of one voice: gram (C, d, d), moment (C, d), square (C,)."""
+
+    gram: FloatArray
+    moment: FloatArray
+    square: FloatArray
+
+    @classmethod
+    def empty(cls, cells: int) -> "Sums":
+        """Nothing yet in ``cells`` cells."""
+        return cls(np.zeros((cells, N_FEATURES, N_FEATURES)), np.zeros((cells, N_FEATURES)), np.zeros(cells))
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one judge said of an answer, through one source."""
+
+    judge: str
+    source: str | None
+    value: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A change of what judges say of one answer: all their scores before it and after it."""
+
+    model: str
+    task_type: str
+    features: FloatArray
+    """(d,)"""
+    clock: int
+    """Log position of the decision."""
+    before: Sequence[Score]
+    after: Sequence[Score]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A judge and a trusted one scored the same answer; a negative weight takes it back."""
+
+    judge: str
+    model: str
+    score: float
+    trusted: float
+    clock: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What one judge's scores are worth: y = offset + slope * score (+ bias by model), with residual variance ``noise_var``."""
+
+    offset: float = 0.0
+    slope: float = 1.0
+    noise_var: float = 0.0
+    bias: Mapping[str, float] | None = None
+    """By model, where answers were shared."""
+    bias_var: Mapping[str, float] | None = None
+    """What is left of its uncertainty."""
+    shared: float = 0.0
+    """Answers that a trusted judge scored too, as of now."""
+
+    def mapped(self, model: str) -> float:
+        """Offset for one model."""
+        return self.offset + (self.bias or {}).get(model, 0.0)
+
+
+_AS_SAID = Calibration()
+_PAIR = 6
+"""n, sum s, sum y, sum ss, sum sy, sum yy"""
+
+
+class Voices:
+    """The raw sums of every voice and what each is worth.
+
+    Parameters
+    ----------
+    trusted : collection of str
+        Judges whose scores are taken as the truth about an answer.
+    """
+
+    def __init__(self, trusted: Sequence[str] = ()) -> None:
+        self.trusted = frozenset(trusted)
+        self.names: list[Voice] = []
+        self._index: dict[Voice, int] = {}
+        self.sums: list[Sums] = []
+        """By voice; empty while there is only one, whose sums are the fused ones."""
+        self.worth: list[FloatArray] = []
+        """By voice (C,): the omega of every cell at the last refit; cells made since count in full."""
+        self.pairs: dict[tuple[str, str], FloatArray] = {}
+        """By (judge, model): sums over shared answers, weighed like scores."""
+        self.calibrations: dict[str, Calibration] = {}
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one voice."""
+        return len(self.names) > 1
+
+    def enter(self, voice: Voice, fused: Sums) -> int:
+        """Index of a voice, made where it is new; ``fused`` are the sums that the only voice so far has had to itself."""
+        index = self._index.get(voice)
+        if index is not None:
+            return index
+        if len(self.names) == _MOST_VOICES - 1:
+            voice = _OTHERS
+        elif len(self.names) == _MOST_VOICES:
+            return self._index[_OTHERS]
+        index = self._index[voice] = len(self.names)
+        self.names.append(voice)
+        if index == 1:
+            self.sums.append(Sums(*(values.copy() for values in fused)))
+        if index >= 1:
+            self.sums.append(Sums.empty(len(fused.square)))
+        self.worth.append(np.ones(0))
+        return index
+
+    def grow(self) -> None:
+        """Make room for twice as many cells."""
+        self.sums = [Sums(*(np.concatenate([a, np.zeros_like(a)]) for a in own)) for own in self.sums]
+
+    def add(self, voice: int, cell: int, model: str, x: FloatArray, y: float, weight: float) -> tuple[float, float]:
+        """Fold a score into its voice's raw sums; returns the value and the weight with which it enters the fused ones."""
+        gram, moment, square = self.sums[voice]
+        wx = weight * x
+        gram[cell] += wx[:, None] * x
+        moment[cell] += wx * y
+        square[cell] += weight * y * y
+        calibration = self.calibrations.get(self.names[voice].judge, _AS_SAID)
+        worth = self.worth[voice]
+        return calibration.mapped(model) + calibration.slope * y, weight * (float(worth[cell]) if cell < len(worth) else 1.0)
+
+    def sums_of(self, voice: Voice) -> Sums:
+        """Raw sums of a voice, of those that share a place where it has none of its own."""
+        index = self._index.get(voice, self._index.get(_OTHERS))
+        return self.sums[index] if index is not None else Sums.empty(len(self.sums[0].square))
+
+    def agree(self, agreement: Agreement, weight: float) -> None:
+        """Fold an answer that a judge shares with a trusted one."""
+        s, y = agreement.score, agreement.trusted
+        sums = self.pairs.setdefault((agreement.judge, agreement.model), np.zeros(_PAIR))
+        sums += weight * np.array([1.0, s, y, s * s, s * y, y * y])
+
+    def scale(self, factor: float) -> None:
+        """Multiply everything that decays."""
+        for own in self.sums:
+            for values in own:
+                values *= factor
+        for sums in self.pairs.values():
+            sums *= factor
+
+    def cut(self, cell: int, share: float, since: Mapping[Voice, Sums]) -> None:
+        """Keep a share of a cell's sums but for what ``since``, in one cell by voice, tells of the time after the change."""
+        for name, own in zip(self.names, self.sums, strict=True):
+            for mine, whole in zip(own, since.get(name, Sums.empty(1)), strict=True):
+                mine[cell] = share * (mine[cell] - whole[0]) + whole[0]
+
+    def shares(self, scores: Sequence[Score]) -> list[tuple[Score, float]]:
+        """The scores of one answer that count, with their weights: one label however many judges spoke, trusted ones alone if any did."""
+        spoke = [s for s in scores if s.weight > 0]
+        heard = [s for s in spoke if s.judge in self.trusted] or spoke
+        total = math.fsum(s.weight for s in heard)
+        return [(s, s.weight / total * max(h.weight for h in heard)) for s in heard]
+
+    def agreements(self, scores: Sequence[Score], model: str, clock: int, sign: float) -> list[Agreement]:
+        """What the scores of one answer tell of its judges, where a trusted one is among them."""
+        truth = [s for s in scores if s.judge in self.trusted and s.weight > 0]
+        if not truth:
+            return []
+        mean = math.fsum(s.value * s.weight for s in truth) / math.fsum(s.weight for s in truth)
+        return [Agreement(s.judge, model, s.value, mean, clock, sign) for s in scores if s.judge not in self.trusted and s.weight > 0]
+
+    def fuse(self, cells: IntArray, model: Sequence[str]) -> Sums:
+        """Fused sums of some cells, (n,) indices, ``model`` (n,) the model of each."""
+        total = Sums.empty(len(cells))
+        for name, own, worth in zip(self.names, self.sums, self.worth, strict=True):
+            calibration = self.calibrations.get(name.judge, _AS_SAID)
+            offset = np.array([calibration.mapped(m) for m in model])
+            omega = np.ones(len(cells))
+            known = cells < len(worth)
+            omega[known] = worth[cells[known]]
+            gram, moment, square = (values[cells] for values in own)
+            slope, column = calibration.slope, gram[:, :, 0]
+            total.gram[...] += omega[:, None, None] * gram
+            total.moment[...] += omega[:, None] * (offset[:, None] * column + slope * moment)
+            total.square[...] += omega * (offset**2 * column[:, 0] + 2.0 * offset * slope * moment[:, 0] + slope**2 * square)
+        return total
+
+    def weigh(self, model: Sequence[str], cell_model: IntArray, noise: FloatArray, decay: float) -> None:
+        """Learn anew what every voice is worth.
+
+        Parameters
+        ----------
+        model : sequence of str
+            Names, by index.
+        cell_model : IntArray
+            (C,) index of each cell's model.
+        noise : FloatArray
+            (C,) variance of one score around its expectation.
+        decay : float
+            What turns the stored sums into sums as of now.
+        """
+        cells = len(cell_model)
+        count = np.array([np.maximum(own.gram[:cells, 0, 0], 0.0) * decay for own in self.sums])
+        total = np.array([own.moment[:cells, 0] * decay for own in self.sums])
+        self._calibrate(decay)
+        self._shift(count, total, noise)
+        mapped = np.empty_like(total)
+        worth = np.empty_like(count)
+        for v, name in enumerate(self.names):
+            calibration = self.calibrations.get(name.judge, _AS_SAID)
+            offset = np.array([calibration.mapped(m) for m in model])[cell_model]
+            mapped[v] = offset * count[v] + calibration.slope * total[v]
+            own = np.array([n.judge == name.judge for n in self.names])
+            left = np.array([(calibration.bias_var or {}).get(m, 0.0) for m in model])[cell_model]
+            worth[v] = noise / (noise + calibration.noise_var) / (1.0 + count[own].sum(axis=0) * left / noise)
+        sources = sorted({name.source or "" for name in self.names})
+        if len(sources) > 1:
+            of_source = np.array([[(name.source or "") == source for name in self.names] for source in sources], dtype=np.float64)
+            heard = of_source @ (worth * count)
+            trust = _trust(heard, of_source @ (worth * mapped), cell_model, len(model), noise)
+            worth *= of_source.T @ (trust * _cap(heard * trust))
+        self.worth = list(worth)
+
+    def _calibrate(self, decay: float) -> None:
+        judges = sorted({judge for judge, _ in self.pairs})
+        self.calibrations = {}
+        for judge in judges:
+            own = {m: np.maximum(sums, 0.0) * decay for (j, m), sums in sorted(self.pairs.items()) if j == judge}
+            found = _regress(own)
+            if found is not None:
+                self.calibrations[judge] = found
+
+    def _shift(self, count: FloatArray, total: FloatArray, noise: FloatArray) -> None:
+        """Offsets of the judges that share no answer with a trusted one, against the cells that both have scored."""
+        judges = sorted({name.judge for name in self.names})
+        of = {judge: np.array([name.judge == judge for name in self.names]) for judge in judges}
+        known = [j for j in judges if j in self.trusted and count[of[j]].sum() > 0]
+        reference = known or [max(judges, key=lambda j: (count[of[j]].sum(), j))]
+        mask = np.any([of[j] for j in reference], axis=0)
+        n_ref, y_ref = count[mask].sum(axis=0), total[mask].sum(axis=0)
+        for judge in judges:
+            if judge in reference or judge in self.calibrations:
+                continue
+            n, y = count[of[judge]].sum(axis=0), total[of[judge]].sum(axis=0)
+            both = (n > 0) & (n_ref > 0)
+            weight = 1.0 / (noise[both] * (1.0 / n[both] + 1.0 / n_ref[both]))
+            gap = y_ref[both] / n_ref[both] - y[both] / n[both]
+            self.calibrations[judge] = Calibration(offset=float((weight * gap).sum() / (weight.sum() + _SHIFT_SD**-2)))
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+        """JSON values and arrays that ``restore`` takes."""
+        cells = len(self.sums[0].square) if self.sums else 0
+        worth = [np.concatenate([w, np.ones(cells - len(w))]) for w in self.worth] if self.several else []
+        facts = {
+            "trusted": sorted(self.trusted),
+            "names": [list(name) for name in self.names],
+            "pairs": [list(key) for key in sorted(self.pairs)],
+            "weighed": [len(w) for w in self.worth],
+            "calibrations": {
+                j: [c.offset, c.slope, c.noise_var, dict(c.bias or {}), dict(c.bias_var or {}), c.shared]
+                for j, c in sorted(self.calibrations.items())
+            },
+        }
+        d = N_FEATURES
+        arrays = {
+            "voice_gram": np.array([own.gram for own in self.sums]).reshape(len(self.sums), cells, d, d),
+            "voice_moment": np.array([own.moment for own in self.sums]).reshape(len(self.sums), cells, d),
+            "voice_square": np.array([own.square for own in self.sums]).reshape(len(self.sums), cells),
+            "voice_worth": np.array(worth).reshape(len(worth), cells),
+            "pairs": np.array([self.pairs[key] for key in sorted(self.pairs)]).reshape(len(self.pairs), _PAIR),
+        }
+        return facts, arrays
+
+    @classmethod
+    def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "Voices":
+        """From what ``saved`` gave."""
+        voices = cls(facts["trusted"])
+        voices.names = [Voice(*name) for name in facts["names"]]
+        voices._index = {name: i for i, name in enumerate(voices.names)}
+        raw = (arrays["voice_gram"], arrays["voice_moment"], arrays["voice_square"])
+        voices.sums = [Sums(*(values[v].copy() for values in raw)) for v in range(len(raw[0]))]
+        voices.worth = [np.ones(0) for _ in voices.names]
+        for v, weighed in enumerate(facts["weighed"]):
+            if voices.several:
+                voices.worth[v] = arrays["voice_worth"][v][:weighed].copy()
+        voices.pairs = {(j, m): sums.copy() for (j, m), sums in zip(facts["pairs"], arrays["pairs"], strict=True)}
+        voices.calibrations = {j: Calibration(*parts) for j, parts in facts["calibrations"].items()}
+        return voices
+
+    def digest_parts(self, cells: Sequence[int]) -> list[bytes]:
+        """What the log determines, as bytes, ``cells`` in an order of their own; nothing while there is one voice."""
+        if not self.several and not self.pairs:
+            return []
+        voices = sorted(range(len(self.names)), key=lambda v: (self.names[v].judge, self.names[v].source or ""))
+        parts = [repr([self.names[v] for v in voices] + sorted(self.pairs)).encode()]
+        if self.several:
+            parts += [np.ascontiguousarray(values[cells]).tobytes() for v in voices for values in self.sums[v]]
+        return parts + [self.pairs[key].tobytes() for key in sorted(self.pairs)]
+
+
+def _regress(own: Mapping[str, FloatArray]) -> Calibration | None:
+    """Calibration of one judge from its shared answers by model."""
+    n, s, y, ss, sy, yy = np.sum(list(own.values()), axis=0).tolist()
+    if n < 1e-9:
+        return None
+    sxx, sxy = max(ss - s * s / n, 0.0), sy - s * y / n
+    level = (y - s) / (n + _OFFSET_MASS)  # n / (n + 5) of the mean difference
+    tilt = (sxy - sxx) / sxx * n / (n + _SLOPE_MASS) if sxx > 1e-12 else 0.0
+    tilt = max(tilt, -1.0)  # a judge that runs against the truth says nothing; it is not read backwards
+    offset, slope = level - tilt * s / n, 1.0 + tilt
+    error = yy - 2.0 * offset * y - 2.0 * slope * sy + n * offset**2 + 2.0 * offset * slope * s + slope**2 * ss
+    noise_var = max(error, 0.0) / (n + _VARIANCE_MASS)
+    bias_var = _BIAS_SD**2
+    bias: dict[str, float] = {}
+    left: dict[str, float] = {}
+    for _ in range(2):  # one step of expectation maximisation for the spread of the biases
+        squares = 0.0
+        for model, (k, ks, ky, *_rest) in own.items():
+            hold = k * bias_var / (k * bias_var + noise_var) if k > 0 and noise_var > 0 else float(k > 0)
+            bias[model] = hold * (ky - offset * k - slope * ks) / k if k > 0 else 0.0
+            left[model] = bias_var * (1.0 - hold)
+            squares += bias[model] ** 2 + left[model]
+        bias_var = (_BIAS_MASS * _BIAS_SD**2 + squares) / (_BIAS_MASS + len(own))
+    return Calibration(offset, slope, noise_var, bias, left, n)
+
+
+def _trust(heard: FloatArray, total: FloatArray, cell_model: IntArray, n_models: int, noise: FloatArray) -> FloatArray:
+    """(S, C) worth of what each source says of each cell; ``heard`` (S, C) weights and ``total`` (S, C) weighted sums of its scores."""
+    spoke = heard > 0
+    n = np.where(spoke, heard, 1.0)
+    mean = np.where(spoke, total / n, 0.0)
+    trust = np.ones_like(heard)
+    for _ in range(_ROUNDS):
+        part = heard * trust
+        part = part / np.maximum(part.sum(axis=0), 1e-300)
+        gap = mean - (part * mean).sum(axis=0)
+        error = noise * np.maximum((1.0 - 2.0 * part) / n + np.where(spoke, part**2 / n, 0.0).sum(axis=0), 0.0)
+        compared = spoke & (part < 1.0 - 1e-9)
+        g = np.where(compared, 1.0 / (error + _NO_BIAS_VAR), 0.0)
+        excess = g * (gap**2 - _ERRORS**2 * error)
+        for s in range(len(heard)):
+            over = np.bincount(cell_model, excess[s], minlength=n_models)
+            of = np.bincount(cell_model, g[s], minlength=n_models) + 1.0 / _NO_BIAS_VAR
+            bias_var = np.maximum(over / of, 0.0)
+            trust[s] = 1.0 / (1.0 + heard[s] * bias_var[cell_model] / noise)
+    return trust
+
+
+def _cap(heard: FloatArray) -> FloatArray:
+    """(S, C) factor that holds each source to its share where others know the cell; ``heard`` (S, C) weights that count."""
+    others = heard.sum(axis=0) - heard
+    most = np.maximum(_CAP_FROM, others * _CAP_SHARE / (1.0 - _CAP_SHARE))
+    limited = (others >= _KNOWN_TO_OTHERS) & (heard > most)
+    return np.where(limited, most / np.where(heard > 0, heard, 1.0), 1.0)
