@@ -233,6 +233,8 @@ class ScoreView(BaseModel):
     score: float | None
     weight: float
     at: float
+    cost_usd: float | None = Field(description="Of judging.")
+    sampling: float | None = Field(description="Probability with which the answer was drawn to be judged; null where nobody drew.")
 
 
 class DecisionView(_Chosen):

@@ -106,6 +106,10 @@ class Feedback:
     """Id of the API key that sent it."""
     weight: float = 1.0
     """1 for a score of this answer; smaller for weaker evidence, e.g. a preference between two answers."""
+    cost_usd: float | None = None
+    """What judging cost; None: unknown, or nobody was paid."""
+    sampling: float | None = None
+    """Probability with which this answer was drawn to be judged; None: nobody drew it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,10 @@ class FeedbackEvent:
     """Id of the API key that sent this one."""
     sources: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     """The same of every score in ``before`` and ``after``."""
+    cost_usd: float | None = None
+    """What judging cost."""
+    sampling: float | None = None
+    """Probability with which the answer was drawn to be judged."""
 
 
 @dataclass(frozen=True, slots=True)

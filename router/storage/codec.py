@@ -174,6 +174,8 @@ def revision_row(revision: Revision) -> dict[str, Any]:
         "idempotency_key": revision.idempotency_key,
         "comment": revision.comment,
         "source": revision.source or "",
+        "cost_usd": revision.cost_usd,
+        "sampling": revision.sampling,
     }
 
 
@@ -195,6 +197,8 @@ def read_revision(row: Row[Any]) -> Revision:
         idempotency_key=row.idempotency_key,
         comment=row.comment,
         source=row.source or None,
+        cost_usd=row.cost_usd,
+        sampling=row.sampling,
     )
 
 

@@ -156,6 +156,8 @@ class _Group:
     def _feedback(self, given: Feedback) -> Committed | RouterError:
         if not (0 <= given.score <= 1 and 0 <= given.weight < inf):
             return _no_score()
+        if not (0 <= (given.cost_usd or 0.0) < inf and (given.sampling is None or 0 < given.sampling <= 1)):
+            return RouterError("the cost or the probability is out of range", field="sampling", remedy="send a probability in (0, 1]")
         if given.idempotency_key is not None and (hit := self.view.keys.get((given.source, given.idempotency_key))):
             known, earlier = hit
             same = (known.id, earlier.judge, earlier.metric) == (given.decision_id, given.judge, given.metric) and _holds(earlier, given)
@@ -182,6 +184,7 @@ class _Group:
             idempotency_key=given.idempotency_key,
             comment=given.comment,
             source=given.source,
+            paid=(given.cost_usd, given.sampling),
         )
 
     def _change(self, change: FeedbackChange) -> Committed | RouterError:
@@ -204,6 +207,7 @@ class _Group:
             idempotency_key=None,
             comment=change.comment,
             source=latest.source,
+            paid=(latest.cost_usd, latest.sampling),
         )
 
     def _revise(
@@ -219,6 +223,7 @@ class _Group:
         idempotency_key: str | None,
         comment: str | None,
         source: str | None,
+        paid: tuple[float | None, float | None],
     ) -> Committed:
         revision = Revision(
             seq=self._next(),
@@ -238,6 +243,8 @@ class _Group:
             idempotency_key=idempotency_key,
             comment=comment,
             source=source,
+            cost_usd=paid[0],
+            sampling=paid[1],
         )
         known.scores[key] = revision
         self.view.feedback[feedback_id] = (known, key)

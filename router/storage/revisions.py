@@ -30,6 +30,9 @@ class Revision:
     idempotency_key: str | None = None
     comment: str | None = None
     source: str | None = None
+    cost_usd: float | None = None
+    """Of judging, kept through corrections as is the next."""
+    sampling: float | None = None
 
 
 def feedback_event(revision: Revision, decision_id: str, task_type: str, features_schema: int, features: bytes) -> FeedbackEvent:
@@ -53,6 +56,8 @@ def feedback_event(revision: Revision, decision_id: str, task_type: str, feature
         at=revision.at,
         source=revision.source,
         sources={(judge, metric): source for judge, metric, _, _, source in revision.others} | {key: revision.source},
+        cost_usd=revision.cost_usd,
+        sampling=revision.sampling,
     )
 
 
@@ -67,4 +72,6 @@ def feedback_entry(revision: Revision) -> dict[str, object]:
         "score": revision.score,
         "weight": revision.weight,
         "at": revision.at,
+        "cost_usd": revision.cost_usd,
+        "sampling": revision.sampling,
     }

@@ -133,6 +133,8 @@ feedback = Table(
     Column("idempotency_key", String(300)),
     Column("comment", Text),
     Column("source", String(64), nullable=False),  # "": no key; not NULL, which a unique constraint takes for a new value each time
+    Column("cost_usd", Double),  # of judging
+    Column("sampling", Double),  # probability of having been drawn to be judged
     UniqueConstraint("feedback_id", "revision"),
     UniqueConstraint("decision_seq", "judge", "metric", "revision"),
     UniqueConstraint("idempotency_key", "source"),

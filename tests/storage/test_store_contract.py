@@ -179,10 +179,12 @@ def test_decisions_are_filtered(store, make):
 def test_a_record_tells_the_outcome_and_every_revision(store, make):
     store.commit([make.decision("d1"), make.outcome("d1"), make.feedback("f1", score=0.75, weight=0.5)])
     store.commit([make.feedback("f2", judge="llm", score=0.25), make.change("f1", None, at=9.0)])
+    human, llm = {"id": "f1", "judge": "human", "weight": 0.5}, {"id": "f2", "judge": "llm", "weight": 1.0}
+    unpaid = {"metric": "overall", "cost_usd": None, "sampling": None}
     expected = (
-        {"id": "f1", "seq": 3, "revision": 1, "judge": "human", "metric": "overall", "score": 0.75, "weight": 0.5, "at": 1_700_000_002.0},
-        {"id": "f2", "seq": 4, "revision": 1, "judge": "llm", "metric": "overall", "score": 0.25, "weight": 1.0, "at": 1_700_000_002.0},
-        {"id": "f1", "seq": 5, "revision": 2, "judge": "human", "metric": "overall", "score": None, "weight": 0.5, "at": 9.0},
+        human | unpaid | {"seq": 3, "revision": 1, "score": 0.75, "at": 1_700_000_002.0},
+        llm | unpaid | {"seq": 4, "revision": 1, "score": 0.25, "at": 1_700_000_002.0},
+        human | unpaid | {"seq": 5, "revision": 2, "score": None, "at": 9.0},
     )
     for record in (store.decision("d1"), *store.decisions()):
         assert record.outcome == make.outcome("d1")
