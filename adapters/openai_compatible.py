@@ -1,46 +1,40 @@
-"""OpenAI and every provider that speaks its chat completions, through the ``openai`` SDK.
+"""OpenAI and every provider that speaks its chat completions.
 
-The SDK keeps the key, the connections and the mapping of failures; bodies go past its request and response models (``client.post``),
-which would take two thirds of a call's CPU, so reading them is ours.
+``client`` says what carries the bodies: the ``openai`` SDK, or aiohttp alone where CPU counts (``openai_direct``). Reading and writing
+them is ours either way (``openai_wire``).
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
 from time import perf_counter
-from typing import Any
 
-import httpx2
 import msgspec
-import openai
 
 from adapters import openai_wire as wire
 from adapters.assembly import Assembly
 from adapters.deadlines import answered, paced
 from adapters.endpoints import OPENAI, Endpoint
 from adapters.errors import AdapterError
+from adapters.openai_calls import Caller, Client, Reply
 from adapters.refusals import broken, cut_off, identifier, refused, unreadable
 from adapters.sse import server_events
 from adapters.types import Completion, CompletionRequest, StreamEvent, Timeouts
-
-_PATH = "/chat/completions"
-_HEADERS = {"Content-Type": "application/json"}
 
 
 class OpenAICompatibleAdapter:
     """One endpoint. ``api_key`` may be empty where the endpoint asks for none."""
 
-    def __init__(self, api_key: str, *, endpoint: Endpoint = OPENAI, base_url: str | None = None, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        endpoint: Endpoint = OPENAI,
+        base_url: str | None = None,
+        timeouts: Timeouts | None = None,
+        client: Client = Client.SDK,
+    ) -> None:
         self.endpoint = endpoint
         self._timeouts = timeouts or Timeouts()
-        self._client = openai.AsyncOpenAI(
-            api_key=api_key or "none",
-            base_url=base_url or endpoint.base_url,
-            max_retries=0,  # the service owns retries, so that it can count and pay for each
-            timeout=httpx2.Timeout(None, connect=self._timeouts.connect_s),
-            http_client=openai.DefaultAioHttpClient(follow_redirects=False),
-        )
-        if endpoint.name != OPENAI.name:
-            self._client.organization = self._client.project = None  # the SDK reads OpenAI's from the environment
+        self._caller = _caller(client)(api_key, base_url or endpoint.base_url, endpoint, self._timeouts)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Make one call, without retries.
@@ -58,70 +52,71 @@ class OpenAICompatibleAdapter:
 
     async def close(self) -> None:
         """Give back connections."""
-        await self._client.close()
+        await self._caller.close()
 
     async def _complete(self, request: CompletionRequest) -> Completion:
         started = perf_counter()
         body = msgspec.json.encode(wire.encode(request, self.endpoint, stream=False))
         try:
-            response = await self._client.post(_PATH, cast_to=httpx2.Response, content=body, options={"headers": _HEADERS})
-            return wire.decode(response.content, request, self.endpoint, perf_counter() - started, identifier(response.headers))
-        except (openai.OpenAIError, httpx2.HTTPError, *wire.Unreadable) as exc:
-            raise translate(exc, request.model) from None  # the SDK's words may quote the prompt or the key
+            async with self._caller.send(body, stream=False) as reply:
+                _accepted(reply, request)
+                return wire.decode(reply.content, request, self.endpoint, perf_counter() - started, identifier(reply.headers))
+        except wire.Unreadable as exc:
+            raise unreadable(request.model, type(exc).__name__) from None
+        except self._caller.faults as exc:
+            raise broken(exc, request.model) from None  # its words may quote the prompt or the key
 
     async def _stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:
         whole = Assembly(request.model)
         body = msgspec.json.encode(wire.encode(request, self.endpoint, stream=True))
         try:
-            response: Any = await self._client.post(
-                _PATH,
-                cast_to=httpx2.Response,
-                content=body,
-                options={"headers": _HEADERS},
-                stream=True,
-                stream_cls=openai.AsyncStream[object],
-            )
-            async with aclosing(response), aclosing(self._events(response, request, whole)) as events:
-                async for event in events:
-                    yield event
-        except (openai.OpenAIError, httpx2.HTTPError, *wire.Unreadable) as exc:
-            raise translate(exc, request.model) from None
-
-    async def _events(self, response: httpx2.Response, request: CompletionRequest, whole: Assembly) -> AsyncGenerator[StreamEvent, None]:
-        request_id, reason, usage = identifier(response.headers), None, None
-        async for event in server_events(response.aiter_bytes()):
-            if event.data == b"[DONE]":
-                break
-            chunk = wire.decode_chunk(event.data)
-            if (error := wire.error_of(chunk)) is not None:
-                raise refused(None, error, response.headers, request.model)
-            request_id, usage = request_id or chunk.id, chunk.usage or usage
-            for delta in wire.deltas(chunk):
-                yield whole.add(delta)
-            reason = next((choice.finish_reason for choice in chunk.choices if choice.finish_reason), reason)
-        else:
-            if reason is None:
-                raise _ended_early(response, request, request_id)
+            async with self._caller.send(body, stream=True) as reply:
+                _accepted(reply, request)
+                request_id, reason, usage = identifier(reply.headers), None, None
+                async for event in server_events(reply.chunks):
+                    if event.data == b"[DONE]":
+                        break
+                    chunk = wire.decode_chunk(event.data)
+                    if (error := wire.error_of(chunk)) is not None:
+                        raise refused(None, error, reply.headers, request.model)
+                    request_id, usage = request_id or chunk.id, chunk.usage or usage
+                    for delta in wire.deltas(chunk):
+                        yield whole.add(delta)
+                    reason = next((choice.finish_reason for choice in chunk.choices if choice.finish_reason), reason)
+                else:
+                    if reason is None:
+                        raise _ended_early(reply, request, request_id)
+        except wire.Unreadable as exc:
+            raise unreadable(request.model, type(exc).__name__) from None
+        except self._caller.faults as exc:
+            raise broken(exc, request.model) from None
         tokens, cost = wire.read_usage(usage, self.endpoint)
         yield whole.whole(wire.read_reason(reason), tokens, request_id=request_id, cost_usd=cost)
 
 
-def translate(exc: Exception, model: str) -> AdapterError:
-    """Our error for the SDK's."""
-    if isinstance(exc, openai.APIStatusError):
-        return refused(exc.status_code, _body(exc.response), exc.response.headers, model)
-    if isinstance(exc, wire.Unreadable):
-        return unreadable(model, type(exc).__name__)
-    return broken(exc, model)
+def _accepted(reply: Reply, request: CompletionRequest) -> None:
+    """Raises what the provider refused the request with."""
+    if reply.status != 200:
+        raise refused(reply.status, _read(reply.content), reply.headers, request.model)
 
 
-def _ended_early(response: httpx2.Response, request: CompletionRequest, request_id: str | None) -> AdapterError:
-    kind = response.headers.get("content-type", "")
+def _read(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except wire.Unreadable:
+        return None
+
+
+def _ended_early(reply: Reply, request: CompletionRequest, request_id: str | None) -> AdapterError:
+    kind = reply.headers.get("content-type", "")
     return cut_off(request.model, request_id) if "event-stream" in kind else unreadable(request.model, "no event stream", request_id)
 
 
-def _body(response: httpx2.Response) -> object:
-    try:
-        return msgspec.json.decode(response.content)
-    except wire.Unreadable:
-        return None
+def _caller(client: Client) -> Callable[[str, str, Endpoint, Timeouts], Caller]:
+    if client is Client.DIRECT:
+        from adapters.openai_direct import DirectCaller
+
+        return DirectCaller
+    from adapters.openai_sdk import SdkCaller
+
+    return SdkCaller

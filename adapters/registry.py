@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from adapters.endpoints import ENDPOINTS, Endpoint
 from adapters.errors import AdapterUnavailable
+from adapters.openai_calls import Client
 from adapters.types import Adapter, Timeouts
 
 
@@ -99,6 +100,14 @@ ADAPTERS: Mapping[str, Entry] = {
 def with_endpoints(rows: Iterable[Endpoint], entries: Mapping[str, Entry] = ADAPTERS) -> Mapping[str, Entry]:
     """The entries with an operator's OpenAI-compatible endpoints added, or put in place of those of the same name."""
     return {**entries, **{row.name: _endpoint(row) for row in rows}}
+
+
+def with_client(client: Client, entries: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    """The entries with all OpenAI-compatible endpoints called by ``client``."""
+    return {
+        name: replace(entry, options={**entry.options, "client": client}) if "endpoint" in entry.options else entry
+        for name, entry in entries.items()
+    }
 
 
 def factory(name: str, entries: Mapping[str, Entry] = ADAPTERS) -> Callable[..., Adapter]:

@@ -130,20 +130,19 @@ def estimate(
         False skips it (NaN), where nobody asks.
     """
     task, rows = posterior.task(task_type), offers.index
-    quality, quality_var = posterior.predict(Target.QUALITY, task, features)
-    interval = posterior.interval_variance(Target.QUALITY, task, quality_var)
+    quality, quality_var = posterior.predict_at(rows, Target.QUALITY, task, features)
     unknown = np.full(len(rows), np.nan)
     price, price_var, price_p95 = unknown, unknown, unknown
     if cost:
         price, price_var, price_p95 = _cost(posterior, offers, task, features, input_tokens, max_output_tokens)
     seconds, seconds_var, seconds_p95 = unknown, unknown, unknown
     if latency:
-        log_s, log_s_var = posterior.predict(Target.LATENCY, task, features)
-        seconds, seconds_var, seconds_p95 = _log_normal(log_s[rows], log_s_var[rows], posterior.noise(Target.LATENCY, task))
+        log_s, log_s_var = posterior.predict_at(rows, Target.LATENCY, task, features)
+        seconds, seconds_var, seconds_p95 = _log_normal(log_s, log_s_var, posterior.noise(Target.LATENCY, task))
     return Estimates(
-        quality=quality[rows],
-        quality_var=quality_var[rows],
-        quality_interval_var=interval[rows],
+        quality=quality,
+        quality_var=quality_var,
+        quality_interval_var=posterior.interval_variance(Target.QUALITY, task, quality_var, rows),
         failure=posterior.failure_rate[rows],
         cost=price,
         cost_var=price_var,
@@ -172,8 +171,8 @@ def _cost(
 
 
 def _output_tokens(posterior: Posterior, rows: IntArray, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    mean, variance = posterior.predict(Target.OUTPUT_TOKENS, task, features)
-    return _log_normal(mean[rows], variance[rows], posterior.noise(Target.OUTPUT_TOKENS, task))
+    mean, variance = posterior.predict_at(rows, Target.OUTPUT_TOKENS, task, features)
+    return _log_normal(mean, variance, posterior.noise(Target.OUTPUT_TOKENS, task))
 
 
 def output_tokens(posterior: Posterior, offers: Offers, task_type: str, features: FloatArray) -> FloatArray:
@@ -192,9 +191,8 @@ def _price_by_experience(
     """Fill in the cost of models without a price from what their calls were billed; NaN stays where none was."""
     billed = unpriced[posterior.billed[rows[unpriced]] > 0]
     if len(billed):
-        mean, variance = posterior.predict(Target.COST, task, features)
-        known = rows[billed]
-        for column, values in zip(out, _log_normal(mean[known], variance[known], posterior.noise(Target.COST, task)), strict=True):
+        mean, variance = posterior.predict_at(rows[billed], Target.COST, task, features)
+        for column, values in zip(out, _log_normal(mean, variance, posterior.noise(Target.COST, task)), strict=True):
             column[billed] = values
 
 

@@ -34,26 +34,31 @@ class TargetPosterior:
 
     Kept for quality; 0 for the other targets."""
 
-    def predict(self, cells: IntArray, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of the target's expectation for every model.
+    def predict(self, cells: IntArray, task: int, features: FloatArray, rows: IntArray | None = None) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of the target's expectation for n models.
 
         Parameters
         ----------
         cells : IntArray
-            (K,) cell of each model on the task type, 0 for none.
+            (n,) cell of each of the models on the task type, 0 for none.
         task : int
             Column of the task type.
         features : FloatArray
             (d,)
+        rows : IntArray, optional
+            (n,) the models; all K without it.
 
         Returns
         -------
         mean, variance : FloatArray
-            (K,) each.
+            (n,) each.
         """
+        coefficients, covariance = self.coefficients, self.covariance
+        if rows is not None:
+            coefficients, covariance = coefficients[rows], covariance[rows]
         psi = features - self.pulled[cells]
-        mean = (psi * self.coefficients).sum(axis=1) + (self.effect[cells] + self.ease[task])
-        spread = (self.covariance @ psi[:, :, None])[:, :, 0]
+        mean = (psi * coefficients).sum(axis=1) + (self.effect[cells] + self.ease[task])
+        spread = (covariance @ psi[:, :, None])[:, :, 0]
         variance = (psi * spread).sum(axis=1) + self.cell_variance[cells]
         return mean, variance
 
@@ -97,9 +102,16 @@ class Posterior:
         """Mean and variance (K,) of one target; see ``TargetPosterior.predict``."""
         return self.targets[target].predict(self.cells[:, task], task, features)
 
-    def interval_variance(self, target: Target, task: int, variance: FloatArray) -> FloatArray:
-        """Variance (K,) to report: with the uncertainty that all models share."""
-        total: FloatArray = variance + self.targets[target].common_variance[:, task]
+    def predict_at(self, rows: IntArray, target: Target, task: int, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same (n,) for the models at ``rows`` (n,)."""
+        if 2 * len(rows) > len(self.models):  # their matrices would be copied for less than that saves
+            mean, variance = self.predict(target, task, features)
+            return mean[rows], variance[rows]
+        return self.targets[target].predict(self.cells[rows, task], task, features, rows)
+
+    def interval_variance(self, target: Target, task: int, variance: FloatArray, rows: IntArray | slice = slice(None)) -> FloatArray:
+        """Variance (n,) to report, of the models at ``rows`` or of all: with the uncertainty that all models share."""
+        total: FloatArray = variance + self.targets[target].common_variance[rows, task]
         return total
 
     def noise(self, target: Target, task: int) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from adapters.openai_calls import Client
 from adapters.types import Timeouts
 from router import config, telemetry
 from router.api.services import Services
@@ -31,6 +32,7 @@ from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.planning import PlanningService
 from router.services.providers import Providers, connect
+from router.services.regimes import RegimeService
 from router.services.routing import RoutingRules, RoutingService
 from router.services.sharing import SharingService
 from router.services.tallying import TallyService
@@ -62,7 +64,7 @@ async def build(settings: Settings) -> Services:
         )
         models = ModelService(store, base_catalog(settings), clock=time.time)
         keys, access = await asyncio.to_thread(key_service, settings, store)
-        routing, training = _learned(settings, store, writer, models, leads=leads)
+        routing, training, regimes = _learned(settings, store, writer, models, leads=leads)
         sharing = _sharing(settings, training, models)
         tallying = TallyService(store)
         writer.on_commit = _both(training.notify, tallying.notify)
@@ -80,6 +82,8 @@ async def build(settings: Settings) -> Services:
             await writer.start()
             if sharing is not None:
                 sharing.start()
+            await regimes.enter(models.catalog)
+            models.before_use = regimes.enter  # the posterior knows a model before a decision may name it
         except RouterError as exc:
             log.error("service.not_started", reason=exc.message, field=exc.field, remedy=exc.remedy)
             raise
@@ -253,20 +257,13 @@ def base_catalog(settings: Settings) -> Catalog:
 
 def _learned(
     settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, *, leads: Callable[[], bool]
-) -> tuple[RoutingService, TrainingService]:
+) -> tuple[RoutingService, TrainingService, RegimeService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
-    rules = RoutingRules(
-        policy=settings.policy,
-        policy_parameters=settings.policy_parameters,
-        cost_reference_usd=settings.cost_reference_usd,
-        latency_reference_s=settings.latency_reference_s,
-        fallback_model=settings.fallback_model,
-        salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
-    )
+    rules = routing_rules(settings)
     routing = RoutingService(writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id)
     training = TrainingService(
         store,
-        half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
+        half_life_records=rules.half_life_records,
         trusted_judges=settings.trusted,
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
@@ -274,9 +271,23 @@ def _learned(
         leads=leads,
         rereads=settings.durability == "normal",
     )
-    models.subscribe(training.use_catalog)  # first: the posterior knows a model before a decision may name it
+    regimes = RegimeService(writer, store, policy=(routing.policy_version, rules.told()), settle=training.settle, clock=time.time)
+    models.subscribe(training.use_catalog)
     models.subscribe(routing.use_catalog)
-    return routing, training
+    return routing, training, regimes
+
+
+def routing_rules(settings: Settings) -> RoutingRules:
+    """How the settings have requests weighed and drawn."""
+    return RoutingRules(
+        policy=settings.policy,
+        policy_parameters=settings.policy_parameters,
+        cost_reference_usd=settings.cost_reference_usd,
+        latency_reference_s=settings.latency_reference_s,
+        fallback_model=settings.fallback_model,
+        half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
+        salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
+    )
 
 
 def _sharing(settings: Settings, training: TrainingService, models: ModelService) -> SharingService | None:
@@ -334,7 +345,7 @@ async def _providers(settings: Settings) -> Providers:
     timeouts = Timeouts(
         first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s
     )
-    return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ)
+    return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ, client=Client(settings.openai_client))
 
 
 async def _execution(

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     deprecated ``google-legacy`` only where they are named."""
     provider_urls: dict[str, str] = Field(default_factory=dict)
     """Base URLs by provider; a name without an adapter of its own is an OpenAI-compatible endpoint with the key ``NAME_API_KEY``."""
+    openai_client: Literal["direct", "sdk"] = "direct"
+    """What carries calls to OpenAI-compatible endpoints: the wire as it is, or the vendor's SDK at several times the CPU."""
     provider_timeout_s: Positive = 300.0
     """For a whole answer."""
     provider_first_token_s: Positive = 60.0

@@ -5,7 +5,6 @@ the best expected utility and never explores. Where calls should teach, run the 
 """
 
 import math
-import secrets
 import threading
 import time
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from learning.features import SCHEMA_VERSION
 from learning.learner import Learner
 from learning.posterior import Posterior
 from router import config
-from router.bootstrap import RECORDS_PER_DECISION, base_catalog
+from router.bootstrap import base_catalog, routing_rules
 from router.domain.catalog import Catalog
 from router.domain.decisions import Alternative, Decision, Exclusion, Expected
 from router.domain.events import Committed, Write
@@ -31,7 +30,7 @@ from router.domain.orchestration import Outlook
 from router.domain.tasks import Constraints, Speed, Task, Weights
 from router.errors import StorageUnavailable, TaskInvalid
 from router.ports import Store
-from router.services.routing import RoutingRules, RoutingService
+from router.services.routing import RoutingService
 from router.storage import schema
 from router.storage.sql import SqlStore
 
@@ -131,20 +130,13 @@ class Selector:
         self.weights = Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)
         self._store = store
         self._base = base_catalog(settings)
-        self._half_life = settings.half_life_decisions * RECORDS_PER_DECISION
+        rules = routing_rules(settings)
+        self._half_life = rules.half_life_records
         self._trusted = settings.trusted
         self._lock = threading.Lock()
         self._learner: Learner | None = None
         self._posterior: Posterior = self._empty().posterior()
         self._catalog = Catalog()
-        rules = RoutingRules(
-            policy=settings.policy,
-            policy_parameters=settings.policy_parameters,
-            cost_reference_usd=settings.cost_reference_usd,
-            latency_reference_s=settings.latency_reference_s,
-            fallback_model=settings.fallback_model,
-            salt=secrets.token_bytes(32),
-        )
         self._routing = RoutingService(_NoLog(), rules, posterior=lambda: self._posterior, clock=time.time, new_id=new_id)
 
     def select(self, task: Task) -> Selection:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
-from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Snapshot, Write
+from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Regime, Snapshot, Write
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.domain.tallies import By, Counted, Judged, Tally
@@ -124,6 +124,14 @@ class Store(KeyStore, TallyStore, BatteryStore, Protocol):
 
     def last_seq(self) -> int:
         """The highest committed seq, 0 when the log is empty."""
+        ...
+
+    def regime(self, catalog_version: str, policy_version: str) -> Regime | None:
+        """The latest with these versions: what a decision that names them was taken by."""
+        ...
+
+    def regime_at(self, seq: int) -> Regime | None:
+        """The latest at a position of the log."""
         ...
 
     def decision(self, decision_id: str) -> DecisionRecord | None: ...

@@ -1,5 +1,6 @@
 """The application: one table of routes, one shape of errors, the limit on bodies, and the life of the services."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from router import dashboard
 from router.api import (
     chat,
     conversation,
@@ -120,11 +122,25 @@ def create_app(services: Services) -> FastAPI:
             openapi_extra=documentation.body(address.path, address.method, address.body, many=address.many is not None),
             route_class_override=HotRoute if address.hot else APIRoute,
         )
+    app.router.routes.extend(dashboard.routes(_shown(services)))
     app.router.routes.sort(key=lambda route: not isinstance(route, HotRoute))  # matching walks the list
     documentation.install(app, [address.body for address in TABLE if address.body is not None])
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes, receipt_s=services.settings.body_receipt_s)
     return app
+
+
+def _shown(services: Services) -> dashboard.Sources:
+    return dashboard.Sources(
+        store=services.store,
+        training=services.training,
+        catalog=lambda: services.models.catalog,
+        keys=services.keys,
+        weights=services.default_weights,
+        counted=lambda: services.tallying.seq if services.tallying is not None else 0,
+        clock=time.time,
+        status_of=errors.status_of,
+    )
 
 
 def _release() -> str:

@@ -154,18 +154,24 @@ async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
     Raises ``ClientGone``.
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_hung_up(receive))
+    here, gone = asyncio.current_task(), False
+    assert here is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
+
+    async def watch() -> None:
+        nonlocal gone
+        await _hung_up(receive)
+        gone = True
+        here.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone
+        return await work
+    except asyncio.CancelledError:
+        if gone and not here.uncancel():
+            raise ClientGone from None
+        raise
     finally:
         watching.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait((working,))
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -11,7 +11,7 @@ def demo(
     db: Annotated[Path | None, typer.Option(help="SQLite file to use and keep; a new temporary one if left out.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the tasks and the world.")] = 0,
     requests: Annotated[int | None, typer.Option(min=1, help="Tasks to route; the whole table, or about a minute's worth.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the service up until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the service and its dashboard up until Ctrl-C.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON; progress goes to standard error.")] = False,
 ) -> None:

@@ -105,10 +105,10 @@ def _comparison(report: Mapping[str, Any]) -> None:
 
 def _next(report: Mapping[str, Any]) -> None:
     print_line("\nWhere to look next")
-    if report["docs_url"]:
-        print_line(f"  the API, still up:        {report['docs_url']}")
+    if report["dashboard_url"]:
+        print_line(f"  the dashboard, still up: {report['dashboard_url']}  (API reference: {report['dashboard_url']}docs)")
     else:
-        print_line("  the API and its reference: pointsman demo --keep, or pointsman serve")
+        print_line("  all of this in the dashboard: make demo ARGS=--keep")
     print_line(f"  every decision, with the propensity it was drawn with, and all feedback: {report['database']}")
     print_line(f"  the same database as a service: pointsman serve --database-url sqlite:///{report['database']}")
     table = report["table"] or "TABLE"

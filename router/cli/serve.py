@@ -42,7 +42,7 @@ def _run(overrides: dict[str, Any]) -> None:
     kept = "nothing is kept: the store is in memory" if settings.in_memory else f"durability {settings.durability}"
 
     def announce(address: str, _stop: Callable[[], None]) -> None:
-        print(f"pointsman listens on {address}  (API reference: {address}/docs; {kept})", flush=True)
+        print(f"pointsman listens on {address}  (dashboard: {address}/; API reference: {address}/docs; {kept})", flush=True)
         print(_providers(settings), flush=True)
         print(f"{_access(settings)} Stop with Ctrl-C.", flush=True)
 

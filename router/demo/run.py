@@ -76,13 +76,14 @@ def run(options: Options, screen: Screen, finished: Callable[[dict[str, Any]], N
             driver = Driver(address, workload, tally, habits, seed=options.seed)
             stage = _Stage(address, caller, workload, driver, started, [])
             screen.say(f"{len(workload.jobs):,} tasks for {len(workload.models)} models over HTTP at {address}")
+            screen.say(f"watch them in the dashboard: {address}/")
             try:
                 _drive(stage, screen, interrupted)
             finally:
                 screen.close()
             finished(_report(stage, options, database, interrupted.is_set()))
             if options.keep and not interrupted.is_set():
-                screen.say(f"the service stays up at {address} until Ctrl-C")
+                screen.say(f"the dashboard is at {address}/ until Ctrl-C")
                 interrupted.wait()
             caller.close()
 
@@ -192,7 +193,7 @@ def _report(stage: _Stage, options: Options, database: Path, interrupted: bool) 
         "interrupted": interrupted,
         "table": None if options.table is None else str(options.table),
         "database": str(database),
-        "docs_url": f"{stage.address}/docs" if options.keep else None,
+        "dashboard_url": f"{stage.address}/" if options.keep else None,
     }
 
 

@@ -2,10 +2,8 @@
 
 import math
 import re
-import tomllib
-from functools import cache
-from importlib.resources import files
 
+from router.domain.cues import cues
 from router.domain.tasks import TASK_TYPES
 
 _HEAD, _TAIL = 800, 300
@@ -24,12 +22,6 @@ _DIGITS = b"0123456789"
 _MARKS = bytes(b for b in range(33, 127) if not chr(b).isalnum() and b != 95)
 
 
-@cache
-def _cues() -> tuple[tuple[int, float, re.Pattern[str]], ...]:
-    raw = tomllib.loads(files("router").joinpath("catalog_data", "task_cues.toml").read_text(encoding="utf-8"))
-    return tuple((TASK_TYPES.index(cue["task_type"]), float(cue["weight"]), re.compile(cue["pattern"], re.DOTALL)) for cue in raw["cues"])
-
-
 def classify(text: str) -> tuple[str, float]:
     """The most likely shipped task type, and the probability that it is right.
 
@@ -37,9 +29,9 @@ def classify(text: str) -> tuple[str, float]:
     """
     excerpt = (text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}").lower()
     scores = [0.0] * len(TASK_TYPES)
-    for i, weight, pattern in _cues():
-        if pattern.search(excerpt):
-            scores[i] += weight
+    for cue in cues():
+        if cue.found_in(excerpt):
+            scores[cue.task_type] += cue.weight
     if _CODE_SHAPE.search(excerpt):
         for i in _CODE_TYPES:
             scores[i] += 0.8

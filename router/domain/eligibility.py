@@ -5,6 +5,7 @@ of earlier requests left over, so that a request usually pays for a look-up and 
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,11 +51,16 @@ class _Group:
 
 
 class Screen:
-    """Screens tasks against one fixed list of models. ``unavailable``: models that cannot be called, with the remedy."""
+    """Screens tasks against one fixed list of models.
+
+    ``unavailable``: models that cannot be called, with the remedy. A provider with none that can be called is left out as a whole, in one
+    sentence, as its models would be in every decision; those that a request allows by name are named.
+    """
 
     def __init__(self, models: Iterable[Model], unavailable: Mapping[str, str] | None = None) -> None:
         self.models = tuple(models)
         self._unavailable = unavailable or {}
+        self._absent = _absent(self.models, self._unavailable)
         self._groups: dict[_Needs, _Group] = {}
 
     def apply(self, task: Task) -> Screened:
@@ -74,8 +80,11 @@ class Screen:
 
     def _group(self, task: Task) -> _Group:
         kept: list[int] = []
-        excluded: list[Exclusion] = []
+        excluded = list(self._absent.values())
+        named = task.constraints.models or frozenset()
         for i, model in enumerate(self.models):
+            if model.provider in self._absent and model.id not in named:
+                continue
             exclusion = _cannot(model, task, self._unavailable)
             if exclusion is None:
                 kept.append(i)
@@ -94,6 +103,18 @@ def screen(catalog_models: Iterable[Model], task: Task) -> tuple[list[Model], li
     """Split models into those that can do a task and those that cannot. For one task; a service keeps a ``Screen``."""
     result = Screen(catalog_models).apply(task)
     return list(result.models), list(result.excluded)
+
+
+def _absent(models: Sequence[Model], unavailable: Mapping[str, str]) -> dict[str, Exclusion]:
+    """The providers of which no model can be called."""
+    active = [model for model in models if not model.retired]
+    called = {model.provider for model in active if model.id not in unavailable}
+    counts = Counter(model.provider for model in active if model.provider not in called)
+    remedies = {model.provider: unavailable[model.id] for model in active if model.provider in counts}
+    return {
+        provider: Exclusion(f"{provider}/*", "provider_unavailable", f"{provider} cannot be called ({n} models): {remedies[provider]}")
+        for provider, n in sorted(counts.items())
+    }
 
 
 def _cannot(model: Model, task: Task, unavailable: Mapping[str, str]) -> Exclusion | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from router.domain.decisions import Decision
+from router.domain.models import Model
 
 
 class Status(StrEnum):
@@ -131,7 +132,20 @@ class CostChange:
     at: float
 
 
-Write = Decision | Attempt | Outcome | CostChange | Feedback | FeedbackChange
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """What decisions are taken by from here on, whole, so that any of them can be recomputed: the catalogue and the policy's settings."""
+
+    catalog_version: str
+    policy_version: str
+    policy: dict[str, Any]
+    """Every setting that a decision depends on, by name; ``policy_version`` is its hash. No secret is among them."""
+    models: tuple[Model, ...]
+    """The catalogue, in id order."""
+    at: float
+
+
+Write = Decision | Attempt | Outcome | CostChange | Feedback | FeedbackChange | Regime
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +285,16 @@ class ArrivalEvent:
     model: str
 
 
-Evidence = AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent | ArrivalEvent
-"""What may teach."""
+@dataclass(frozen=True, slots=True)
+class RegimeEvent:
+    """A regime in the log. The learner knows the catalogue's models from its position on, so that every fold knows them at the same one."""
+
+    seq: int
+    regime: Regime
+
+
+Evidence = AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent | ArrivalEvent | RegimeEvent
+"""What may teach, and what says of whom."""
 LogEvent = DecisionEvent | Evidence
 
 

@@ -7,7 +7,8 @@ from learning.learner import Learner
 from learning.statistics import Call, Observation
 from learning.targets import Target
 from learning.voices import Score, Verdict
-from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
+from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, RegimeEvent, Status
+from router.domain.offers import facts_of
 
 _SAYS_NOTHING = frozenset({Status.CANCELLED, Status.REJECTED})
 
@@ -16,9 +17,11 @@ QUALITY_METRIC = "quality"
 
 
 def fold(learner: Learner, event: LogEvent) -> None:
-    """Fold one event: the same for every reader of the log."""
+    """Fold one event: the same for every reader of the log. The learned state is this, over all events in order, and nothing else."""
     if isinstance(event, ArrivalEvent):
         learner.arrive([event.model])
+    if isinstance(event, RegimeEvent):
+        learner.register(facts_of(event.regime.models), arriving=False)
     for item in evidence(event):
         match item:
             case Call():

@@ -5,6 +5,7 @@ protects words that people choose, would only slow every request down.
 """
 
 import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ _LENGTH = 43
 _TOKEN = re.compile(rf"{_MARK}[A-Za-z0-9_-]{{{_LENGTH}}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "hour": 3_600, "d": 86_400, "day": 86_400, "w": 604_800, "week": 604_800}
+_SESSION = re.compile(r"([A-Za-z0-9_-]{1,64})\.(\d{1,12})\.[0-9a-f]{64}")
 _RATE = re.compile(r"(\d{1,9})/(s|min|h|hour|d|day)")
 _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/(h|hour|d|day|w|week|month)")
 _SPAN = re.compile(r"(\d{1,5})(min|h|d|w)")
@@ -89,6 +91,27 @@ def prefix_of(token: str) -> str:
 def digest_of(token: str) -> str | None:
     """What is kept of a token; None where it cannot be one of ours."""
     return hashlib.sha256(token.encode()).hexdigest() if _TOKEN.fullmatch(token) else None
+
+
+def session_of(key: ApiKey, until: int) -> str:
+    """What a browser may keep instead of a token, up to Unix time ``until``: it leads back to neither token nor digest."""
+    return f"{key.id}.{until}.{_signature(key, until)}"
+
+
+def read_session(session: str) -> tuple[str, int] | None:
+    """The key's id and the end that a session claims; None where it cannot be one."""
+    found = _SESSION.fullmatch(session)
+    return None if found is None else (found[1], int(found[2]))
+
+
+def holds(session: str, key: ApiKey) -> bool:
+    """Whether a session was made from this key."""
+    claimed = read_session(session)
+    return claimed is not None and hmac.compare_digest(session, session_of(key, claimed[1]))
+
+
+def _signature(key: ApiKey, until: int) -> str:
+    return hmac.new(bytes.fromhex(key.digest), f"session {key.id} {until}".encode(), "sha256").hexdigest()
 
 
 def key_name(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-FINE_S, HOUR_S, DAY_S = 10, 3_600, 86_400
+FINE_S, HOUR_S, DAY_S = 5, 3_600, 86_400
 SPANS = (FINE_S, HOUR_S, DAY_S)
 """Lengths of the periods that are counted, in seconds."""
 KEPT_S: Mapping[int, int] = {FINE_S: 2 * HOUR_S, HOUR_S: 62 * DAY_S}
@@ -89,11 +89,11 @@ class Counted:
     first_at: int | None
     """Beginning of the day of the first one."""
     last_at: int | None
-    """Beginning of the ten seconds of the latest one."""
+    """Beginning of the fine period of the latest one."""
 
 
 Place = tuple[int, str, str]
-"""Tens of seconds, task type, model."""
+"""Number of the fine period, task type, model."""
 
 
 @dataclass(slots=True)
@@ -116,8 +116,8 @@ class Additions:
     def periods(self, newest: int) -> Iterator[tuple[int, int, str, str, Sums]]:
         """(span, start, task type, model, sums) of every period that is kept, where ``newest`` is the latest time counted."""
         places: dict[tuple[int, int, str, str], Sums] = {}
-        for (tens, task_type, model), sums in self.sums.items():
-            at = tens * FINE_S
+        for (fine, task_type, model), sums in self.sums.items():
+            at = fine * FINE_S
             for span in SPANS:
                 if span in KEPT_S and at < newest - KEPT_S[span]:
                     continue
@@ -128,5 +128,5 @@ class Additions:
 
     @property
     def newest(self) -> int:
-        """The latest ten seconds that something happened to; 0 where nothing did."""
-        return max((tens for tens, _, _ in self.sums), default=0) * FINE_S
+        """The latest fine period that something happened to; 0 where nothing did."""
+        return max((fine for fine, _, _ in self.sums), default=0) * FINE_S

@@ -6,12 +6,27 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from router.domain.keys import NANO_USD, ApiKey, Budget, Rate, Scope, digest_of, key_name, new_token, prefix_of, window
+from router.domain.keys import (
+    NANO_USD,
+    ApiKey,
+    Budget,
+    Rate,
+    Scope,
+    digest_of,
+    holds,
+    key_name,
+    new_token,
+    prefix_of,
+    read_session,
+    session_of,
+    window,
+)
 from router.errors import BudgetExhausted, KeyConflict, KeyMissing, KeyNotFound, RateExceeded, ScopeMissing, StorageUnavailable
 from router.ports import KeyStore
 
 MAX_AGE_S = 2.0
 """A key that was revoked or made elsewhere is known after this long."""
+SESSION_S = 12 * 3_600
 _SHARE_DRAWN = 100
 """A service draws a hundredth of a budget at a time: so much is lost at most where it is killed."""
 
@@ -82,7 +97,36 @@ class KeyService:
             await self._refresh()
         if not self._keys and self._loopback:
             return None
-        key = self._owner(token)
+        return self._pass(self._owner(token), scopes)
+
+    async def open_session(self, token: str | None, scopes: frozenset[Scope]) -> str | None:
+        """What a browser keeps for ``SESSION_S`` instead of the token; None where no key is needed. Revoked with the key.
+
+        Raises as ``admit`` does.
+        """
+        if await self.admit(token, scopes) is None:
+            return None
+        return session_of(self._owner(token), int(self._clock() + SESSION_S))
+
+    async def admit_session(self, session: str | None, scopes: frozenset[Scope]) -> str | None:
+        """``admit`` for a session.
+
+        Raises as ``admit`` does.
+        """
+        if self._monotonic() - self._read_at > MAX_AGE_S:
+            await self._refresh()
+        if not self._keys and self._loopback:
+            return None
+        claimed = read_session(session) if session is not None else None
+        key = self._by_id.get(claimed[0]) if claimed is not None else None
+        if session is None or claimed is None or key is None or not holds(session, key):
+            raise KeyMissing("no session", field="key", remedy="sign in with an API key that may read")
+        now = self._clock()
+        if now >= claimed[1] or not key.usable(now):
+            raise KeyMissing("the session has ended", field="key", remedy="sign in again")
+        return self._pass(key, scopes)
+
+    def _pass(self, key: ApiKey, scopes: frozenset[Scope]) -> str:
         if not scopes & key.scopes:
             raise ScopeMissing(
                 "the API key may not do this",

@@ -1,7 +1,7 @@
 """Keeps the catalogue: what ships, the operator's file, and every change made since."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,8 @@ class ModelService:
         self._clock = clock
         self._listeners: list[Callable[[Catalog], None]] = []
         self._changing = asyncio.Lock()
+        self.before_use: Callable[[Catalog], Awaitable[None]] | None = None
+        """Awaited with a changed catalogue before anyone is told of it."""
 
     @property
     def catalog(self) -> Catalog:
@@ -119,7 +121,7 @@ class ModelService:
         """What the store holds now, changes of other services included."""
         merged = self._catalog.merged(await asyncio.to_thread(self._store.models))
         if merged.version != self._catalog.version:
-            self._publish(merged)
+            await self._use(merged)
 
     async def _keep(self, model: Model) -> Model:
         changed = self._catalog.with_model(model)
@@ -128,10 +130,12 @@ class ModelService:
         kept = changed.get(model.id)
         if changed is not self._catalog:
             await asyncio.to_thread(self._store.save_model, kept, self._clock())
-            self._publish(changed)
+            await self._use(changed)
         return kept
 
-    def _publish(self, catalog: Catalog) -> None:
+    async def _use(self, catalog: Catalog) -> None:
+        if self.before_use is not None:
+            await self.before_use(catalog)
         self._catalog = catalog
         for listener in self._listeners:
             listener(catalog)

@@ -10,6 +10,7 @@ import structlog
 from adapters import registry
 from adapters.endpoints import Endpoint
 from adapters.errors import AdapterUnavailable
+from adapters.openai_calls import Client
 from adapters.registry import ADAPTERS, Entry
 from adapters.scripted import ScriptedAdapter
 from adapters.types import Adapter, CompletionRequest, StreamEvent, TextDelta, Timeouts, ToolCallDelta
@@ -115,13 +116,19 @@ def survey(chosen: frozenset[str] | None, urls: Mapping[str, str], environ: Mapp
 
 
 async def connect(
-    chosen: frozenset[str] | None, urls: Mapping[str, str], timeouts: Timeouts, environ: Mapping[str, str]
+    chosen: frozenset[str] | None,
+    urls: Mapping[str, str],
+    timeouts: Timeouts,
+    environ: Mapping[str, str],
+    *,
+    client: Client = Client.DIRECT,
 ) -> Providers:
-    """Build the adapter of every provider with an SDK and a key, or only of the ``chosen`` ones; ``urls`` replace or add addresses.
+    """Build the adapter of every provider with an SDK and a key, or only of the ``chosen`` ones; ``urls`` replace or add addresses,
+    ``client`` carries the calls to OpenAI-compatible endpoints.
 
     Raises ``ConfigurationInvalid`` where a chosen provider cannot be called.
     """
-    entries = _entries(urls, environ)
+    entries = registry.with_client(client, _entries(urls, environ))
     adapters: dict[str, Adapter] = {}
     remedies: dict[str, str] = {}
     for offer in survey(chosen, urls, environ):

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -51,8 +51,15 @@ class RoutingRules:
     cost_reference_usd: float
     latency_reference_s: float
     fallback_model: str | None
+    half_life_records: float
+    """Of the learned state that decisions are taken from."""
     salt: bytes
     """Of the draws."""
+
+    def told(self) -> dict[str, Any]:
+        """All but the salt, JSON-ready: what the log keeps, and what ``policy_version`` is the hash of."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "salt"}
+        return kept | {"policy_parameters": dict(sorted(self.policy_parameters.items()))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ class RoutingService:
         """By whether only models that can be called are eligible."""
         self._unavailable: Mapping[str, str] = {}
         self._catalog = Catalog()
-        self.policy_version = _short_hash(rules.policy, sorted(rules.policy_parameters.items()))
+        self.policy_version = _short_hash(rules.told())
 
     def use_catalog(self, catalog: Catalog) -> None:
         """Route by this catalogue from now on."""
@@ -441,4 +448,4 @@ def _tally(excluded: tuple[Exclusion, ...]) -> str:
 
 
 def _short_hash(*parts: object) -> str:
-    return hashlib.blake2b(msgspec.json.encode(parts), digest_size=6).hexdigest()
+    return hashlib.blake2b(msgspec.json.encode(parts, order="deterministic"), digest_size=6).hexdigest()

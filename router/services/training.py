@@ -1,7 +1,7 @@
 """Tails the log, folds it into the learner, publishes one immutable posterior and keeps snapshots."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -10,7 +10,7 @@ from learning.choice import Offers, Preference
 from learning.drift import Incident
 from learning.errors import IncompatibleState
 from learning.features import SCHEMA_VERSION
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
 from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
 from router.domain.catalog import Catalog
@@ -65,7 +65,6 @@ class TrainingService:
         self._behind_since: float | None = None
         self._learner = Learner(half_life_records, trusted=trusted_judges)
         self._catalog = Catalog()
-        self._facts: Mapping[str, ArmFacts] = {}
         self._published = self._learner.posterior()
         self._committed = 0
         self._digest = (-1, "")
@@ -109,11 +108,8 @@ class TrainingService:
         return self._learner.incidents
 
     def use_catalog(self, catalog: Catalog) -> None:
-        """Know the catalogue's models and what is published about them, from now on."""
+        """Report on the models of this catalogue. The learner knows them from the log (``Regime``)."""
         self._catalog = catalog
-        self._facts = facts_of(catalog)
-        self._learner.register(self._facts, arriving=False)
-        self._published = self._learner.posterior()
 
     def notify(self, group: Group) -> None:
         """Take note of a commit. One that holds decisions only, next in the log, is folded by moving on."""
@@ -149,7 +145,7 @@ class TrainingService:
 
         Raises ``StorageUnavailable``.
         """
-        self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
+        await self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
         self._committed = await asyncio.to_thread(self._store.last_seq)
         await self._catch_up()
         self._tail = asyncio.create_task(self._follow(), name="pointsman-training")
@@ -186,11 +182,15 @@ class TrainingService:
         name, version = self._policy
         return report(posterior, offers, self._preference, digest=self.digest, policy=name, policy_version=version, task_type=task_type)
 
-    def _restore(self, snapshot: Snapshot | None) -> None:
+    async def _restore(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
             return
+        regime = await asyncio.to_thread(self._store.regime_at, snapshot.seq)
+        if regime is None:
+            log.info("training.snapshot_ignored", reason="the log says not what was known of the models then; refolding it")
+            return
         try:
-            learner = state.load(snapshot.state, self._facts)
+            learner = state.load(snapshot.state, facts_of(regime.models))
         except IncompatibleState as exc:
             log.warning("training.snapshot_ignored", reason=str(exc))
             return
@@ -208,9 +208,8 @@ class TrainingService:
         committed = await asyncio.to_thread(self._store.last_seq)
         self._lost = False
         self._learner = Learner(self._half_life, trusted=self._trusted)
-        self._learner.register(self._facts, arriving=False)
         self._snapshot_seq = 0
-        self._restore(snapshot)
+        await self._restore(snapshot)
         self._committed = committed
 
     async def _follow(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from router.domain.decisions import Decision
-from router.domain.events import Attempt, Committed, CostChange, CostSource, Feedback, FeedbackChange, Outcome, Write
+from router.domain.events import Attempt, Committed, CostChange, CostSource, Feedback, FeedbackChange, Outcome, Regime, Write
 from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, OutcomeConflict, RouterError
 from router.storage.codec import decision_row
 from router.storage.cost_rows import CostRevision
@@ -64,6 +64,7 @@ class Additions:
     outcomes: list[tuple[int, Known, Outcome]] = field(default_factory=list)
     costs: list[tuple[Known, CostRevision]] = field(default_factory=list)
     feedback: list[tuple[Known, Revision]] = field(default_factory=list)
+    regimes: list[tuple[int, Regime]] = field(default_factory=list)
 
 
 def apply(view: View, last_seq: int, writes: Sequence[Write]) -> tuple[list[Committed | RouterError], Additions]:
@@ -92,10 +93,17 @@ class _Group:
                 return self._feedback(write)
             case FeedbackChange():
                 return self._change(write)
+            case Regime():
+                return self._regime(write)
 
     def _next(self) -> int:
         self.seq += 1
         return self.seq
+
+    def _regime(self, regime: Regime) -> Committed:
+        seq = self._next()
+        self.added.regimes.append((seq, regime))
+        return Committed(seq, regime.catalog_version)
 
     def _decision(self, decision: Decision) -> Committed | RouterError:
         known = self.view.decisions.get(decision.id)

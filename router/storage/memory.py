@@ -21,6 +21,8 @@ from router.domain.events import (
     LogEvent,
     Outcome,
     OutcomeEvent,
+    Regime,
+    RegimeEvent,
     Snapshot,
     Write,
 )
@@ -87,6 +89,7 @@ class MemoryStore:
                 decision = _whole(known)
                 self._revisions.setdefault(known.seq, []).append(revision)
                 events.append(feedback_event(revision, known.id, decision.task_type, decision.features_schema, decision.features))
+            events += [RegimeEvent(seq, regime) for seq, regime in added.regimes]
             self._log.extend(sorted(events, key=lambda event: event.seq))
             self._counts["decisions"] += len(added.decisions)
             self._counts["attempts"] += len(added.attempts)
@@ -107,6 +110,18 @@ class MemoryStore:
     def last_seq(self) -> int:
         with self._lock:
             return len(self._log)
+
+    def regime(self, catalog_version: str, policy_version: str) -> Regime | None:
+        wanted = catalog_version, policy_version
+        return next((e.regime for e in self._regimes() if (e.regime.catalog_version, e.regime.policy_version) == wanted), None)
+
+    def regime_at(self, seq: int) -> Regime | None:
+        return next((event.regime for event in self._regimes() if event.seq <= seq), None)
+
+    def _regimes(self) -> list[RegimeEvent]:
+        """Newest first."""
+        with self._lock:
+            return [event for event in reversed(self._log) if isinstance(event, RegimeEvent)]
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
         with self._lock:

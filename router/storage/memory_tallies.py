@@ -57,10 +57,10 @@ class MemoryTallies:
         return [Judged(*who, *sums) for who, sums in sorted(self._judged.items()) if sums[0] > 0]
 
 
-def _count(found: Additions, event: DecisionEvent | OutcomeEvent | CostEvent | FeedbackEvent, tens: int) -> None:
+def _count(found: Additions, event: DecisionEvent | OutcomeEvent | CostEvent | FeedbackEvent, fine: int) -> None:
     match event:
         case DecisionEvent(decision=decided):
-            found.add((tens, decided.task_type, decided.model), Sums(decisions=1, fallbacks=int(decided.fallback)))
+            found.add((fine, decided.task_type, decided.model), Sums(decisions=1, fallbacks=int(decided.fallback)))
         case OutcomeEvent(outcome=outcome):
             answered, cost = outcome.status is Status.OK, outcome.cost_usd
             took = outcome.latency_s if answered else None
@@ -72,13 +72,13 @@ def _count(found: Additions, event: DecisionEvent | OutcomeEvent | CostEvent | F
                 latency_s=took or 0.0,
                 timed=int(took is not None),
             )
-            found.add((tens, event.task_type, event.model), sums)
+            found.add((fine, event.task_type, event.model), sums)
         case CostEvent(before_usd=before, after_usd=after):
             sums = Sums(cost_usd=(after or 0.0) - (before or 0.0), costed=int(after is not None) - int(before is not None))
-            found.add((tens, event.task_type, event.model), sums)
+            found.add((fine, event.task_type, event.model), sums)
         case FeedbackEvent():
             key = (event.judge, event.metric)
             (old, lost), (new, won) = event.before.get(key, (0.0, 0.0)), event.after.get(key, (0.0, 0.0))
-            found.add((tens, event.task_type, event.model), Sums(score=new * won - old * lost, weight=won - lost))
+            found.add((fine, event.task_type, event.model), Sums(score=new * won - old * lost, weight=won - lost))
             n = int(key in event.after) - int(key in event.before)
             found.judge((*key, event.model), n, new - old, new * new - old * old)

@@ -25,6 +25,7 @@ from router.domain.events import (
     LogEvent,
     Outcome,
     OutcomeEvent,
+    Regime,
     Snapshot,
     Write,
     group_of,
@@ -39,6 +40,7 @@ from router.storage.cost_rows import COST_EVENTS, COSTS_OF, read_cost, read_cost
 from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
 from router.storage.keyed import Keyed, matching
 from router.storage.ledger import Known, View, apply
+from router.storage.regime_rows import REGIME_AT, REGIME_EVENTS, REGIME_OF, read_regime, read_regime_event
 from router.storage.revisions import feedback_entry, feedback_event
 from router.storage.tables import RECORDS, arrivals, attempts, decisions, feedback, models, outcomes, snapshots
 from router.storage.turns import add, turns
@@ -142,6 +144,16 @@ class SqlStore:
     def last_seq(self) -> int:
         with self._reading() as connection:
             return self._turns.last_seq(connection)
+
+    def regime(self, catalog_version: str, policy_version: str) -> Regime | None:
+        with self._reading() as connection:
+            row = connection.execute(REGIME_OF, {"catalog": catalog_version, "policy": policy_version}).first()
+        return None if row is None else read_regime(row)
+
+    def regime_at(self, seq: int) -> Regime | None:
+        with self._reading() as connection:
+            row = connection.execute(REGIME_AT, {"upto": seq}).first()
+        return None if row is None else read_regime(row)
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
         found = self._records(select(decisions).where(decisions.c.id == decision_id))
@@ -367,6 +379,8 @@ def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[Evidence
         yield ArrivalEvent(row.seq, row.model_id)
     for row in connection.execute(FEEDBACK_EVENTS, span):
         yield feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
+    for row in connection.execute(REGIME_EVENTS, span):
+        yield read_regime_event(row)
 
 
 def _view(connection: Connection, writes: Sequence[Write]) -> View:

@@ -1,4 +1,5 @@
-"""The tables. ``decisions``, ``attempts``, ``outcomes``, ``cost_changes``, ``feedback`` and ``arrivals`` are the log: rows are only added.
+"""The tables. ``decisions``, ``attempts``, ``outcomes``, ``cost_changes``, ``feedback``, ``arrivals`` and ``regimes`` are the log: rows are
+only added.
 
 Their ``seq`` is one counter in commit order: the writing transaction reads the highest one under the write lock and counts on.
 """
@@ -161,8 +162,20 @@ arrivals = Table(
 )
 """When a model became known: the fold's newcomers, whoever folds and whenever."""
 
+regimes = Table(
+    "regimes",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("catalog_version", String(64), nullable=False),
+    Column("policy_version", String(64), nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("models", LargeBinary, nullable=False),  # the whole catalogue, compressed
+)
+Index(None, regimes.c.catalog_version, regimes.c.policy_version)
+
 RECORDS = (decisions, attempts, outcomes, cost_changes, feedback)
-LOG = (*RECORDS, arrivals)
+LOG = (*RECORDS, arrivals, regimes)
 PARTITIONED = RECORDS
 """On PostgreSQL, by ``seq``; there the log's lock keeps ids and keys unique, and the partitions have plain indexes."""
 

@@ -15,20 +15,20 @@ _first: BindParameter[int] = bindparam("first")
 _end: BindParameter[int] = bindparam("end")
 
 
-class _Tens(FunctionElement[int]):
-    """Unix time in whole tens of seconds."""
+class _Fine(FunctionElement[int]):
+    """The number of the fine period around a Unix time."""
 
     type = BigInteger()
     inherit_cache = True
 
 
-@compiles(_Tens)
-def _floored(element: _Tens, compiler: Any, **options: Any) -> str:
+@compiles(_Fine)
+def _floored(element: _Fine, compiler: Any, **options: Any) -> str:
     return f"CAST(FLOOR({compiler.process(element.clauses, **options)} / {FINE_S}) AS BIGINT)"
 
 
-@compiles(_Tens, "sqlite")
-def _truncated(element: _Tens, compiler: Any, **options: Any) -> str:
+@compiles(_Fine, "sqlite")
+def _truncated(element: _Fine, compiler: Any, **options: Any) -> str:
     return f"CAST({compiler.process(element.clauses, **options)} / {FINE_S} AS INTEGER)"  # FLOOR is not in every build of it
 
 
@@ -48,25 +48,25 @@ def _appeared(after: ColumnElement[Any], before: ColumnElement[Any]) -> ColumnEl
     return _number(after.is_not(None)) - _number(before.is_not(None))
 
 
-_tens = _Tens(decisions.c.at).label("tens")
+_fine = _Fine(decisions.c.at).label("fine")
 _served = func.coalesce(outcomes.c.model, decisions.c.model).label("served")
 _answered = outcomes.c.status == Status.OK.value
 _took = case((_answered, outcomes.c.latency_s))
 
 _DECIDED = (
     select(
-        _tens,
+        _fine,
         decisions.c.task_type,
         decisions.c.model.label("served"),
         func.count().label("decisions"),
         _number(decisions.c.fallback).label("fallbacks"),
     )
     .where(decisions.c.seq >= _first, decisions.c.seq < _end)
-    .group_by("tens", decisions.c.task_type, decisions.c.model)
+    .group_by("fine", decisions.c.task_type, decisions.c.model)
 )
 _ENDED = (
     select(
-        _tens,
+        _fine,
         decisions.c.task_type,
         _served,
         _number(_answered).label("answered"),
@@ -78,11 +78,11 @@ _ENDED = (
     )
     .join_from(outcomes, decisions, outcomes.c.decision_seq == decisions.c.seq)
     .where(outcomes.c.seq >= _first, outcomes.c.seq < _end)
-    .group_by("tens", decisions.c.task_type, "served")
+    .group_by("fine", decisions.c.task_type, "served")
 )
 _RECOSTED = (
     select(
-        _tens,
+        _fine,
         decisions.c.task_type,
         _served,
         _change(cost_changes.c.cost_usd, cost_changes.c.before_usd).label("cost_usd"),
@@ -91,12 +91,12 @@ _RECOSTED = (
     .join_from(cost_changes, decisions, cost_changes.c.decision_seq == decisions.c.seq)
     .join(outcomes, outcomes.c.decision_seq == cost_changes.c.decision_seq)
     .where(cost_changes.c.seq >= _first, cost_changes.c.seq < _end)
-    .group_by("tens", decisions.c.task_type, "served")
+    .group_by("fine", decisions.c.task_type, "served")
 )
 _weight = case((feedback.c.score.is_not(None), feedback.c.weight))
 _SCORED = (
     select(
-        _tens,
+        _fine,
         decisions.c.task_type,
         feedback.c.model.label("served"),
         _change(feedback.c.score * feedback.c.weight, feedback.c.before_score * feedback.c.before_weight).label("score"),
@@ -104,7 +104,7 @@ _SCORED = (
     )
     .join_from(feedback, decisions, feedback.c.decision_seq == decisions.c.seq)
     .where(feedback.c.seq >= _first, feedback.c.seq < _end)
-    .group_by("tens", decisions.c.task_type, feedback.c.model)
+    .group_by("fine", decisions.c.task_type, feedback.c.model)
 )
 _JUDGED = (
     select(
@@ -126,7 +126,7 @@ def grouped(connection: Connection, first: int, end: int) -> Additions:
         for row in connection.execute(query, span):
             named = row._mapping
             sums = Sums(**{name: named[name] for name in SUMMED if name in named})
-            found.add((row.tens, row.task_type, row.served), sums)
+            found.add((row.fine, row.task_type, row.served), sums)
     for row in connection.execute(_JUDGED, span):
         found.judge((row.judge, row.metric, row.model), row.scores, row.total, row.squares)
     return found

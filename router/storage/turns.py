@@ -10,7 +10,8 @@ from router.domain.events import Group
 from router.storage import codec
 from router.storage.cost_rows import cost_row
 from router.storage.ledger import Additions
-from router.storage.tables import LOG, attempts, cost_changes, decisions, feedback, outcomes
+from router.storage.regime_rows import regime_row
+from router.storage.tables import LOG, attempts, cost_changes, decisions, feedback, outcomes, regimes
 
 _after: BindParameter[int] = bindparam("after")
 LAST_SEQ = select(*[select(func.max(table.c.seq)).scalar_subquery() for table in LOG])
@@ -108,6 +109,7 @@ def add(turns: Turns, connection: Connection, added: Additions) -> None:
         (outcomes, [codec.outcome_row(seq, known.seq, outcome) for seq, known, outcome in added.outcomes]),
         (cost_changes, [cost_row(revision) for _, revision in added.costs]),
         (feedback, [codec.revision_row(revision) for _, revision in added.feedback]),
+        (regimes, [regime_row(seq, regime) for seq, regime in added.regimes]),
     ):
         if rows:
             turns.insert(connection, table, rows)

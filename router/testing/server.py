@@ -19,6 +19,7 @@ class Call:
     query: str
     headers: Headers
     body: bytes
+    client_port: int
 
 
 class Reply:
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._respond = respond
         self._opened = opened
         self._buffer = bytearray()
+        self._port = 0
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -78,6 +80,7 @@ class Connection(asyncio.Protocol):
         """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
         self._transport = transport
+        self._port = int(transport.get_extra_info("peername")[1])
         self._opened.add(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -97,7 +100,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def _next(self) -> None:
-        if self._task is not None or self._transport is None or (call := _parse(self._buffer)) is None:
+        if self._task is not None or self._transport is None or (call := _parse(self._buffer, self._port)) is None:
             return
         self._task = asyncio.get_running_loop().create_task(self._answer(call, Reply(self._transport)))
         self._task.add_done_callback(self._answered)
@@ -117,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._next()
 
 
-def _parse(buffer: bytearray) -> Call | None:
+def _parse(buffer: bytearray, client_port: int) -> Call | None:
     """Take one whole call off the buffer, if there is one."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
@@ -131,7 +134,7 @@ def _parse(buffer: bytearray) -> Call | None:
     body, used = taken
     del buffer[:used]
     path, _, query = target.partition("?")
-    return Call(method, path, query, headers, body)
+    return Call(method, path, query, headers, body, client_port)
 
 
 def _body(buffer: bytearray, start: int, headers: Headers) -> tuple[bytes, int] | None:

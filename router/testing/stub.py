@@ -57,6 +57,8 @@ class Received:
     left_at: float | None = None
     """When the client hung up before that."""
     chunks_sent: int = 0
+    client_port: int = 0
+    """Calls that share it came over one connection."""
 
 
 class Stub:
@@ -126,7 +128,8 @@ class Stub:
         self._loop.close()
 
     async def _respond(self, call: Call, reply: Reply) -> None:
-        received = Received("", call.method, call.path, dict(call.headers), _json(call.body), at=time.monotonic())
+        received = Received("", call.method, call.path, dict(call.headers), _json(call.body), client_port=call.client_port)
+        received.at = time.monotonic()
         self.requests.append(received)
         if len(self.requests) > _KEPT:
             del self.requests[: _KEPT // 2]

@@ -125,6 +125,8 @@ class ProviderContract:
     """The stub's wire format."""
     key_variable: ClassVar[str]
     model: ClassVar[str]
+    options: ClassVar[dict[str, Any]] = {}
+    """Of the adapter, beside what the registry gives it."""
     leaves_within_s: ClassVar[float] = 1.0
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """Of: tools, json, cached, reasoning, ids."""
@@ -137,7 +139,11 @@ class ProviderContract:
 
     def built(self, base_url: str, **limits: float) -> Any:
         timeouts = Timeouts(**{"connect_s": 2.0, "first_token_s": 5.0, "idle_s": 5.0, "total_s": 10.0, **limits})
-        return registry.build(self.provider, environ={self.key_variable: SECRET}, base_url=base_url, timeouts=timeouts)
+        entries = registry.ADAPTERS
+        if self.options:
+            entry = entries[self.provider]
+            entries = {self.provider: replace(entry, options={**entry.options, **self.options})}
+        return registry.build(self.provider, environ={self.key_variable: SECRET}, base_url=base_url, timeouts=timeouts, entries=entries)
 
     def request(self, *messages: Message, **facts: Any) -> CompletionRequest:
         return CompletionRequest(self.model, messages or (Message("user", PROMPT),), **facts)

@@ -46,10 +46,10 @@ async def test_everything_survives_a_restart(settings: config.Settings) -> None:
         assert (await client.post("/v1/feedback", json=score)).status_code == 200
         await services.training.settle()  # type: ignore[attr-defined]  # the real one, which the edge does not wait for
         before = (await client.get("/readyz")).json()
-    assert (before["seq"], before["lag"], before["durability"], before["schema_revision"]) == (4, 0, "full", schema.REVISIONS[-1])
+    assert (before["seq"], before["lag"], before["durability"], before["schema_revision"]) == (7, 0, "full", schema.REVISIONS[-1])
     async with running(settings) as (client, _):
         after = (await client.get("/readyz")).json()
-        assert (after["seq"], after["digest"]) == (4, before["digest"])
+        assert (after["seq"], after["digest"]) == (7, before["digest"])
         assert after["catalog"] == before["catalog"]
         story = (await client.get(f"/v1/decisions/{decided['decision_id']}")).json()
         assert (story["model"], story["outcome"]["cost_usd"], story["feedback"][0]["score"]) == (decided["model"], 0.001, 1.0)

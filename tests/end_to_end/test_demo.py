@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from router.domain.events import FeedbackEvent
+from router.domain.events import FeedbackEvent, RegimeEvent
 from router.storage.sql import SqlStore
 from tests.cli.outcomes import outcome_rows, write_csv
 from tests.end_to_end.service import environment
@@ -39,7 +39,8 @@ def test_the_report_is_what_the_database_holds_and_it_learned(tmp_path: Path) ->
     assert feedback["given"] + feedback["never"] == 300
     assert 130 < feedback["given"] < 220
     assert feedback["late"] > 30
-    assert report["learned"]["seq"] == len(events) == sum(counts.values())
+    regimes = sum(isinstance(event, RegimeEvent) for event in events)
+    assert report["learned"]["seq"] == len(events) == sum(counts.values()) + regimes
     retracted = {event.feedback_id for event in events if isinstance(event, FeedbackEvent) and not event.after}
     assert len(retracted) == feedback["retracted"]
     assert sum(rule["n"] for rule in report["rules"]) <= feedback["given"]

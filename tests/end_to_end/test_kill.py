@@ -18,8 +18,8 @@ from learning.learner import Learner
 from router.bootstrap import RECORDS_PER_DECISION
 from router.config import Settings
 from router.demo.service import Caller, settled
-from router.domain.events import DecisionEvent, FeedbackEvent, LogEvent
-from router.domain.evidence import fold as teach
+from router.domain.events import DecisionEvent, FeedbackEvent, LogEvent, OutcomeEvent
+from router.domain.evidence import fold as fold_event
 from router.errors import StorageUnavailable
 from router.storage.sql import SqlStore
 from tests.end_to_end.service import Service
@@ -110,7 +110,7 @@ def fold(events: list[LogEvent]) -> tuple[str, int]:
     learner = Learner(float(Settings.model_fields["half_life_decisions"].default) * RECORDS_PER_DECISION, trusted=Settings().trusted)
     active: dict[str, bool] = {}
     for event in events:
-        teach(learner, event)
+        fold_event(learner, event)
         if isinstance(event, FeedbackEvent):
             active[event.decision_id] = bool(event.after)
         learner.advance(event.seq)
@@ -122,14 +122,14 @@ def check_log(events: list[LogEvent], known: Acknowledged) -> None:
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     decisions = Counter(event.decision.id for event in events if isinstance(event, DecisionEvent))
     feedback = Counter((event.feedback_id, event.revision) for event in events if isinstance(event, FeedbackEvent))
-    outcomes = Counter(event.outcome.decision_id for event in events if not isinstance(event, DecisionEvent | FeedbackEvent))
+    outcomes = Counter(event.outcome.decision_id for event in events if isinstance(event, OutcomeEvent))
     for counted in (decisions, feedback, outcomes):
         assert not counted or max(counted.values()) == 1
     assert known.decisions.keys() <= decisions.keys()
     assert set(known.decisions.values()) <= {1}
     at = {(e.feedback_id, e.revision): e.seq for e in events if isinstance(e, FeedbackEvent)}
     assert known.feedback.items() <= at.items()
-    ended = {e.outcome.decision_id: e.seq for e in events if not isinstance(e, DecisionEvent | FeedbackEvent)}
+    ended = {e.outcome.decision_id: e.seq for e in events if isinstance(e, OutcomeEvent)}
     assert known.outcomes.items() <= ended.items()
 
 

@@ -176,3 +176,13 @@ def test_a_replay_of_the_same_log_and_salt_decides_the_same(learner: Learner) ->
         drawn = [choose(make("thompson"), about, uniform_draw(b"salt", f"dec-{i}")) for i in range(200)]
         decisions.append([(c.index, c.propensity) for c in drawn])
     assert decisions[0] == decisions[1]
+
+
+def test_what_is_expected_of_a_model_is_the_same_in_any_company(learner: Learner) -> None:
+    """To the bit: a decision can be recomputed whatever else there was to choose from."""
+    posterior, offers = learner.posterior(), offered(learner)
+    together = estimate(posterior, offers, "type-1", X, 1000)
+    for few in ([0], [2, 4], [1, 3, 5]):
+        apart = estimate(posterior, offers.take(few), "type-1", X, 1000)
+        for name in apart.__slots__:
+            assert getattr(apart, name).tolist() == getattr(together, name)[few].tolist(), name

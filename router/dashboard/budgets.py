@@ -1,0 +1,38 @@
+"""API keys: who may do what, and what is left of the budgets."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from router.dashboard.sources import Learned, Sources
+from router.domain.keys import ApiKey, window
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A key, without anything that leads to it."""
+
+    key: ApiKey
+    state: str
+    drawn_usd: float
+    used: float
+    """Of the budget, as a part; 0 where there is none."""
+    resets_at: float | None
+
+
+async def budgets(_request: Request, sources: Sources, _learned: Learned) -> tuple[str, dict[str, Any]]:
+    """All keys, usable ones first."""
+    now = sources.clock()
+    keys, drawn = await sources.keys.known(), await sources.keys.drawn_usd()
+    found = [_standing(key, drawn, now) for key in keys]
+    return "budgets.html", {"keys": sorted(found, key=lambda s: (s.state != "valid", -s.used, s.key.name)), "now": now}
+
+
+def _standing(key: ApiKey, drawn: dict[tuple[str, int], float], now: float) -> Standing:
+    state = "valid" if key.usable(now) else "revoked" if key.revoked_at is not None else "expired"
+    if key.budget is None:
+        return Standing(key, state, 0.0, 0.0, None)
+    start, end = window(key.budget.period, now)
+    spent = drawn.get((key.id, start), 0.0)
+    return Standing(key, state, spent, min(spent / key.budget.usd, 1.0), float(end))

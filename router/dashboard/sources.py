@@ -1,0 +1,78 @@
+"""What the pages are made from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from learning.drift import Incident
+from learning.rules import PolicyReport
+from router.domain.catalog import Catalog
+from router.domain.tasks import Weights
+from router.ports import Store
+from router.services.keys import KeyService
+
+REPORT_AGE_S = 2.0
+"""A report on everything learned may be this old: making one takes some ten milliseconds of the event loop."""
+
+
+class Training(Protocol):
+    """What is learned."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def lag(self) -> int: ...
+
+    @property
+    def incidents(self) -> Sequence[Incident]: ...
+
+    def report(self, task_type: str | None = None) -> PolicyReport: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The parts of the service that the pages read; they change nothing."""
+
+    store: Store
+    training: Training
+    catalog: Callable[[], Catalog]
+    keys: KeyService
+    weights: Weights
+    """What a request values that does not say."""
+    counted: Callable[[], int]
+    """Log position up to which the tallies are known to count."""
+    clock: Callable[[], float]
+    status_of: Callable[[Exception], int]
+    """The HTTP status of a refusal."""
+
+    @property
+    def beat(self) -> str:
+        """Changes with whatever a page shows."""
+        return f"{self.training.seq}.{self.counted()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A position of the log; time and decision where a decision stands there."""
+
+    seq: int
+    at: float | None
+    decision_id: str | None
+
+
+class Learned:
+    """The report on all task types, made anew where something was learned since and the last one has some age; moments once read."""
+
+    def __init__(self, training: Training, clock: Callable[[], float]) -> None:
+        self._training = training
+        self._clock = clock
+        self._made: tuple[float, PolicyReport] | None = None
+        self.moments: dict[int, Moment] = {}
+
+    def report(self) -> PolicyReport:
+        """As of at most ``REPORT_AGE_S`` ago."""
+        now = self._clock()
+        if self._made is None or (self._made[1].seq != self._training.seq and not 0 <= now - self._made[0] < REPORT_AGE_S):
+            self._made = now, self._training.report()
+        return self._made[1]
