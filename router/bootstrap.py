@@ -28,6 +28,8 @@ from router.ports import Store
 from router.services.calls import ExecutionRules
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
+from router.services.judge_calls import JudgeCalls
+from router.services.judging import JudgingRules, JudgingService, Means
 from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.planning import PlanningService
@@ -68,7 +70,9 @@ async def build(settings: Settings) -> Services:
         sharing = _sharing(settings, training, models)
         tallying = TallyService(store)
         writer.on_commit = _both(training.notify, tallying.notify)
-        execution = await _execution(settings, store, writer, models, routing, keys)
+        providers = await _providers(settings)
+        judging = _judging(settings, store, writer, models, routing, providers)
+        execution = _execution(settings, store, writer, models, routing, keys, providers, judging)
     except BaseException:
         store.close()
         raise
@@ -80,6 +84,8 @@ async def build(settings: Settings) -> Services:
             await training.start()
             await tallying.start()
             await writer.start()
+            if judging is not None:
+                await judging.start()
             if sharing is not None:
                 sharing.start()
             await regimes.enter(models.catalog)
@@ -98,6 +104,8 @@ async def build(settings: Settings) -> Services:
 
     async def close() -> None:
         try:
+            if judging is not None:
+                await judging.close()
             await execution.close()
             await writer.close()
             await tallying.close()
@@ -124,6 +132,7 @@ async def build(settings: Settings) -> Services:
         start=start,
         close=close,
         execution=execution,
+        judging=judging,
         planning=PlanningService(routing, writer, lambda: models.catalog),
     )
 
@@ -348,18 +357,38 @@ async def _providers(settings: Settings) -> Providers:
     return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ, client=Client(settings.openai_client))
 
 
-async def _execution(
-    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, keys: KeyService
+def _judging(
+    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, providers: Providers
+) -> JudgingService | None:
+    """What judges answers in the background; None where no share of them is to be judged."""
+    if not settings.judge_share:
+        return None
+    rules = JudgingRules(settings.judge_share, settings.judges, settings.judge_budget_usd_per_day)
+    calls = JudgeCalls(providers, lambda: models.catalog)
+    return JudgingService(rules, writer, Means(routing.outlook, calls, store.judging_usd, time.time, new_id, random.Random()))
+
+
+def _execution(
+    settings: Settings,
+    store: Store,
+    writer: GroupCommitWriter,
+    models: ModelService,
+    routing: RoutingService,
+    keys: KeyService,
+    providers: Providers,
+    judging: JudgingService | None,
 ) -> ExecutionService:
     """What makes the calls, over every provider that can be called."""
-    providers = await _providers(settings)
     models.subscribe(lambda catalog: routing.use_unavailable(providers.unavailable(catalog)))
 
     def price(model_id: str) -> Price | None:
         return models.catalog.get(model_id).price
 
     rules = ExecutionRules(settings.max_attempts, settings.retry_share)
-    return ExecutionService(routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random())
+    observe = None if judging is None else judging.observe
+    return ExecutionService(
+        routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random(), observe=observe
+    )
 
 
 def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, object]:

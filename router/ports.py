@@ -170,6 +170,10 @@ class Store(KeyStore, TallyStore, BatteryStore, Protocol):
 
     def latest_snapshot(self, features_schema: int) -> Snapshot | None: ...
 
+    def judging_usd(self, since: float) -> float:
+        """What scores given since a Unix time cost, as far as that is known."""
+        ...
+
     def counts(self) -> dict[str, int]:
         """Rows per kind: decisions, attempts, outcomes, feedback."""
         ...

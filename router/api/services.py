@@ -13,6 +13,7 @@ from router.domain.tasks import Task, Weights
 from router.ports import Store
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
+from router.services.judging import JudgingService
 from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.planning import PlanningService
@@ -88,6 +89,8 @@ class Services:
     """None: nothing counts the log for reports."""
     execution: ExecutionService | None = None
     """None: the service decides and makes no calls."""
+    judging: JudgingService | None = None
+    """None: no answers are judged in the background."""
     planning: PlanningService | None = None
     """None: no plans are made."""
 

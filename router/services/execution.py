@@ -53,6 +53,7 @@ class ExecutionService:
         price: Callable[[str], Price | None],
         clock: Callable[[], float],
         rng: random.Random,
+        observe: Callable[[Call, Served], None] | None = None,
     ) -> None:
         self.providers = providers
         self._routing = routing
@@ -60,6 +61,8 @@ class ExecutionService:
         self._clock = clock
         self._switching = Switching(routing, rules, rng)
         self._means = Means(writer, self._switching, Billing(price), purse, clock)
+        self._observe = observe
+        """Told of every whole answer before it leaves; must be quick and raise nothing."""
         self._episodes: OrderedDict[str, Last] = OrderedDict()
 
     async def complete(self, call: Call) -> Served:
@@ -80,7 +83,7 @@ class ExecutionService:
                 run.left(tried)
                 raise
             served = run.served(tried, completion)
-            self._remember(call.task, tried.model)
+            self._note(call, served)
             await run.committed
             return served
 
@@ -102,7 +105,7 @@ class ExecutionService:
                             yield Opened(run.decision, tried.model)
                         if isinstance(event, Completion):
                             served = run.served(tried, event)
-                            self._remember(call.task, tried.model)
+                            self._note(call, served)
                             yield served
                             return
                         tried.note(event)
@@ -149,6 +152,11 @@ class ExecutionService:
                 tokens = int(record.decision.request.get("context_tokens", 0))
                 return Last(record.outcome.model or record.decision.model, record.outcome.at, tokens)
         return None
+
+    def _note(self, call: Call, served: Served) -> None:
+        self._remember(call.task, served.completion.model)
+        if self._observe is not None:
+            self._observe(call, served)
 
     def _remember(self, task: Task, model: str) -> None:
         """Keep what an episode's prompt may be cached by."""

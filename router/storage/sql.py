@@ -321,6 +321,11 @@ class SqlStore:
             row = connection.execute(query).first()
         return None if row is None else Snapshot(**{name: getattr(row, name) for name in SNAPSHOT_FIELDS})
 
+    def judging_usd(self, since: float) -> float:
+        paid = (feedback.c.at >= since) & (feedback.c.revision == 1) & feedback.c.cost_usd.is_not(None)
+        with self._reading() as connection:
+            return float(connection.execute(select(func.sum(feedback.c.cost_usd)).where(paid)).scalar() or 0.0)
+
     def counts(self) -> dict[str, int]:
         query = select(*[select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in RECORDS])
         with self._reading() as connection:
