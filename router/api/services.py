@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from learning.drift import Incident
+from learning.voices import Voices
 from router.config import Settings
 from router.domain.decisions import Decision
 from router.domain.tasks import Task, Weights
@@ -52,6 +53,11 @@ class Training(Protocol):
     @property
     def incidents(self) -> Sequence[Incident]:
         """Changes of models that were found, oldest first."""
+        ...
+
+    @property
+    def voices(self) -> Voices:
+        """What each judge and source has said and is worth."""
         ...
 
     def report(self, task_type: str | None = None) -> Any:

@@ -13,6 +13,7 @@ import typer
 
 from router.cli import battery, database, keys, models, settings
 from router.cli.demo import demo
+from router.cli.judges import judges
 from router.cli.output import FAILED, print_error
 from router.cli.plan import plan
 from router.cli.replay import replay
@@ -49,6 +50,7 @@ app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
 app.command("plan")(plan)
+app.command("judges")(judges)
 app.add_typer(battery.app, name="battery")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
