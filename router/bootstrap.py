@@ -25,7 +25,9 @@ from router.domain.models import Price
 from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
+from router.recomputing import decide_again
 from router.services.calls import ExecutionRules
+from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.judge_calls import JudgeCalls
@@ -134,6 +136,7 @@ async def build(settings: Settings) -> Services:
         execution=execution,
         judging=judging,
         planning=PlanningService(routing, writer, lambda: models.catalog),
+        evaluation=EvaluationService(store, decide_again, lambda: models.catalog),
     )
 
 
@@ -273,7 +276,7 @@ def _learned(
     training = TrainingService(
         store,
         half_life_records=rules.half_life_records,
-        trusted_judges=settings.trusted,
+        trusted_judges=rules.trusted_judges,
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
@@ -295,6 +298,7 @@ def routing_rules(settings: Settings) -> RoutingRules:
         latency_reference_s=settings.latency_reference_s,
         fallback_model=settings.fallback_model,
         half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
+        trusted_judges=tuple(settings.trusted),
         salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
     )
 

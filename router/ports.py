@@ -174,6 +174,10 @@ class Store(KeyStore, TallyStore, BatteryStore, Protocol):
         """What scores given since a Unix time cost, as far as that is known."""
         ...
 
+    def snapshot_before(self, seq: int, features_schema: int) -> Snapshot | None:
+        """The newest that holds nothing after ``seq``."""
+        ...
+
     def counts(self) -> dict[str, int]:
         """Rows per kind: decisions, attempts, outcomes, feedback."""
         ...

@@ -18,6 +18,7 @@ from router.api import (
     decisions,
     documentation,
     errors,
+    evaluation,
     feedback,
     health,
     incidents,
@@ -75,6 +76,12 @@ TABLE: tuple[Address, ...] = (
     Address("DELETE", "/v1/feedback/{feedback_id}", feedback.retract_feedback, views.ChangeAnswer, "learn", refusals=(404, 503), hot=True),
     Address("GET", "/v1/policy", decisions.get_policy, views.PolicyView, "read"),
     Address("GET", "/v1/policy/{task_type}", decisions.get_task_policy, views.PolicyView, "read", refusals=(422,)),
+    Address(
+        "POST", "/v1/evaluate", evaluation.evaluate, evaluation.ComparisonView, "read", evaluation.CandidateIn, refusals=(404, 422, 503),
+    ),
+    Address(
+        "POST", "/v1/whatif", evaluation.what_if, evaluation.ComparisonView, "read", evaluation.CandidateIn, refusals=(404, 422, 503),
+    ),
     Address("GET", "/v1/incidents", incidents.list_incidents, views.IncidentList, "read"),
     Address("GET", "/v1/judges", judges.list_judges, views.JudgesAnswer, "read", refusals=(422, 503)),
     Address("GET", "/v1/decisions", decisions.list_decisions, views.DecisionPage, "read", refusals=(422, 503)),

@@ -12,6 +12,7 @@ from router.config import Settings
 from router.domain.decisions import Decision
 from router.domain.tasks import Task, Weights
 from router.ports import Store
+from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.judging import JudgingService
@@ -99,6 +100,8 @@ class Services:
     """None: no answers are judged in the background."""
     planning: PlanningService | None = None
     """None: no plans are made."""
+    evaluation: EvaluationService | None = None
+    """None: nothing reads the log back."""
 
     leads: Callable[[], bool] = field(default=lambda: True)
     """Whether this service does what only one of those on the log should do."""

@@ -13,6 +13,7 @@ import typer
 
 from router.cli import battery, database, keys, models, settings
 from router.cli.demo import demo
+from router.cli.evaluate import evaluate, whatif
 from router.cli.judges import judges
 from router.cli.output import FAILED, print_error
 from router.cli.plan import plan
@@ -49,6 +50,8 @@ def _entry(version: Annotated[bool, typer.Option("--version", help="Print the re
 app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
+app.command("evaluate")(evaluate)
+app.command("whatif")(whatif)
 app.command("plan")(plan)
 app.command("judges")(judges)
 app.add_typer(battery.app, name="battery")

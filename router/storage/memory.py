@@ -276,6 +276,10 @@ class MemoryStore:
             first = (one for many in self._revisions.values() for one in many if one.revision == 1 and one.at >= since)
             return math.fsum(one.cost_usd or 0.0 for one in first)
 
+    def snapshot_before(self, seq: int, features_schema: int) -> Snapshot | None:
+        with self._lock:
+            return next((s for s in reversed(self._snapshots) if s.features_schema == features_schema and s.seq <= seq), None)
+
     def counts(self) -> dict[str, int]:
         with self._lock:
             return dict(self._counts)
