@@ -1,4 +1,4 @@
-"""One PostgreSQL server for the whole session, and a database of its own for each test that asks for one."""
+"""Logging that ends with each test; one PostgreSQL server for the whole session, and a database of its own for each test that asks for one."""
 
 import itertools
 from collections.abc import Iterator
@@ -6,11 +6,19 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 
 from router.storage import schema
 from router.testing.postgres import PostgresServer
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a test sets up to log with writes to a stream that ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
