@@ -1,4 +1,4 @@
-"""Logging that ends with each test; one PostgreSQL server for the whole session, and a database of its own for each test that asks for one."""
+"""Logging that ends with each test; one PostgreSQL server for the session, and a database of its own for each test that asks."""
 
 import itertools
 from collections.abc import Iterator
