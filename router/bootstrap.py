@@ -34,6 +34,7 @@ from router.services.judge_calls import JudgeCalls
 from router.services.judging import JudgingRules, JudgingService, Means
 from router.services.keys import KeyService
 from router.services.models import ModelService
+from router.services.outage import OutageWriter
 from router.services.planning import PlanningService
 from router.services.providers import Providers, connect
 from router.services.regimes import RegimeService
@@ -68,13 +69,16 @@ async def build(settings: Settings) -> Services:
         )
         models = ModelService(store, base_catalog(settings), clock=time.time)
         keys, access = await asyncio.to_thread(key_service, settings, store)
-        routing, training, regimes = _learned(settings, store, writer, models, leads=leads)
+        deciding = (
+            OutageWriter(writer, at_most_s=settings.outage_max_s, monotonic=time.monotonic) if settings.outage == "degraded" else writer
+        )
+        routing, training, regimes = _learned(settings, store, deciding, models, leads=leads)
         sharing = _sharing(settings, training, models)
         tallying = TallyService(store)
         writer.on_commit = _both(training.notify, tallying.notify)
         providers = await _providers(settings)
         judging = _judging(settings, store, writer, models, routing, providers)
-        execution = _execution(settings, store, writer, models, routing, keys, providers, judging)
+        execution = _execution(settings, store, deciding, models, routing, keys, providers, judging)
     except BaseException:
         store.close()
         raise
@@ -131,6 +135,7 @@ async def build(settings: Settings) -> Services:
         tallying=tallying,
         schema_revision=revision,
         leads=leads,
+        bears_outage=lambda: isinstance(deciding, OutageWriter) and deciding.bearing,
         start=start,
         close=close,
         execution=execution,
@@ -253,7 +258,14 @@ def key_service(settings: Settings, store: Store) -> tuple[KeyService, str]:
     loopback, keys = config.is_loopback(settings.host), store.keys()
     if not keys and not loopback:
         raise config.open_to_others()
-    service = KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=loopback)
+    service = KeyService(
+        store,
+        clock=time.time,
+        monotonic=time.monotonic,
+        new_id=new_id,
+        loopback=loopback,
+        stale_s=settings.outage_max_s if settings.outage == "degraded" else 0.0,
+    )
     usable = sum(key.usable(time.time()) for key in keys)
     return service, f"{usable} API key{'s' * (usable != 1)}" if keys else "loopback only: no API keys are configured"
 
@@ -268,7 +280,7 @@ def base_catalog(settings: Settings) -> Catalog:
 
 
 def _learned(
-    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, *, leads: Callable[[], bool]
+    settings: Settings, store: Store, writer: GroupCommitWriter | OutageWriter, models: ModelService, *, leads: Callable[[], bool]
 ) -> tuple[RoutingService, TrainingService, RegimeService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = routing_rules(settings)
@@ -375,7 +387,7 @@ def _judging(
 def _execution(
     settings: Settings,
     store: Store,
-    writer: GroupCommitWriter,
+    writer: GroupCommitWriter | OutageWriter,
     models: ModelService,
     routing: RoutingService,
     keys: KeyService,

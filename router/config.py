@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     fallback_model: str | None = Field(None, min_length=3, max_length=200)
     """Answers where no model is eligible; None = the catalogue's choice."""
 
+    outage: Literal["strict", "degraded"] = "strict"
+    """Where the database is away. strict: 503; degraded: routing goes on, and its decisions are not logged and say so."""
+    outage_max_s: Positive = 300.0
+    """For how long degraded service goes on."""
     write_queue_max: int = Field(10_000, ge=1, le=1_000_000)
     """Writes waiting for the database; above it callers get 503 with Retry-After."""
     write_group_max: int = Field(256, ge=1, le=10_000)

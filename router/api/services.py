@@ -105,6 +105,8 @@ class Services:
 
     leads: Callable[[], bool] = field(default=lambda: True)
     """Whether this service does what only one of those on the log should do."""
+    bears_outage: Callable[[], bool] = field(default=lambda: False)
+    """Whether the log is away and decisions are taken all the same."""
 
     @property
     def default_weights(self) -> Weights:

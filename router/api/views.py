@@ -50,6 +50,7 @@ class PolicyRef(BaseModel):
 
 class _Chosen(BaseModel):
     decision_id: str
+    logged: bool = Field(description="False: the log was away, and nothing can be reported about this decision.")
     provider: str
     model: str
     confidence: float = Field(description="Probability of being the best eligible model.")

@@ -9,17 +9,18 @@ import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol
 
 from adapters.errors import AdapterError, MalformedResponse
 from adapters.types import Completion, Delta
 from router.domain.calling import Calling
-from router.domain.decisions import Decision
+from router.domain.decisions import Decision, is_unlogged
 from router.domain.episodes import Last
 from router.domain.events import Status
 from router.domain.models import Price
 from router.domain.tasks import Task
-from router.errors import RouterError
+from router.errors import RouterError, StorageUnavailable
 from router.ports import Store
 from router.services.billing import Billing
 from router.services.calls import Call, ExecutionRules, Opened, Served
@@ -83,8 +84,9 @@ class ExecutionService:
                 run.left(tried)
                 raise
             served = run.served(tried, completion)
+            await run.logged()
+            served = replace(served, decision=run.decision)
             self._note(call, served)
-            await run.committed
             return served
 
     async def stream(self, call: Call) -> AsyncGenerator[Opened | Delta | Served, None]:
@@ -100,7 +102,7 @@ class ExecutionService:
                 async with aclosing(self.providers.stream(run.request)) as events:
                     async for event in events:
                         if not opened:
-                            await run.committed
+                            await run.logged()
                             opened = True
                             yield Opened(run.decision, tried.model)
                         if isinstance(event, Completion):
@@ -146,7 +148,10 @@ class ExecutionService:
         if episode_id in self._episodes:
             self._episodes.move_to_end(episode_id)
             return self._episodes[episode_id]
-        found = await asyncio.to_thread(self._store.decisions, limit=1, episode_id=episode_id)
+        try:
+            found = await asyncio.to_thread(self._store.decisions, limit=1, episode_id=episode_id)
+        except StorageUnavailable:
+            return None  # the cache of a prompt is no reason to refuse it
         for record in found:
             if record.outcome is not None and record.outcome.status is Status.OK:
                 tokens = int(record.decision.request.get("context_tokens", 0))
@@ -155,7 +160,7 @@ class ExecutionService:
 
     def _note(self, call: Call, served: Served) -> None:
         self._remember(call.task, served.completion.model)
-        if self._observe is not None:
+        if self._observe is not None and not is_unlogged(served.decision.id):
             self._observe(call, served)
 
     def _remember(self, task: Task, model: str) -> None:

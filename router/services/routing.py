@@ -20,7 +20,7 @@ from learning.posterior import Posterior
 from learning.propensities import uniform_draw
 from router.domain.calling import Calling, busy, remedies
 from router.domain.catalog import Catalog
-from router.domain.decisions import Decision, Exclusion
+from router.domain.decisions import Decision, Exclusion, unlogged
 from router.domain.eligibility import Forecast, Screen, within_limits
 from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
@@ -145,8 +145,8 @@ class RoutingService:
         Raises ``NoEligibleModel``, ``TaskInvalid``, ``Overloaded``, ``StorageUnavailable``.
         """
         decision = self.decide(task)
-        await self._writer.write(decision)
-        return decision
+        committed = await self._writer.write(decision)
+        return decision if committed.logged else unlogged(decision)
 
     def decide(self, task: Task, calling: Calling | None = None) -> Decision:
         """Decide without logging; with ``calling`` only among models that can be called now.
