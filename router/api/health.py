@@ -27,6 +27,8 @@ async def readyz(request: Request) -> Response:
         await asyncio.wait_for(asyncio.to_thread(services.store.check), _WITHIN_S)
     except (StorageUnavailable, TimeoutError) as exc:
         if not services.bears_outage():
+            if isinstance(exc, StorageUnavailable):
+                raise
             raise StorageUnavailable("the database does not answer", remedy="retry after a moment", retry_after_s=1.0) from exc
         status = "degraded"
     catalog = services.models.catalog
