@@ -62,6 +62,8 @@ class ModelPreference:
     """Scores on this task type."""
     probability_best: float
     utility: float
+    utility_sd: float
+    """Of what is believed about its mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ def _listed(about: Beliefs, expected: Estimates, scores: FloatArray, order: IntA
     """All models, the preferred first, as plain numbers."""
     half = Z90 * np.sqrt(np.maximum(expected.quality_interval_var, 0.0))
     quality, low, high = (np.clip(expected.quality + side, 0.0, 1.0).tolist() for side in (0.0, -half, half))
-    utility, best = about.mean.tolist(), best_probabilities(about.mean, about.sd).tolist()
+    utility, sd, best = about.mean.tolist(), about.sd.tolist(), best_probabilities(about.mean, about.sd).tolist()
     cost, latency, n = expected.cost.tolist(), expected.latency.tolist(), np.rint(scores).astype(np.int64).tolist()
     return tuple(
         ModelPreference(
@@ -234,6 +236,7 @@ def _listed(about: Beliefs, expected: Estimates, scores: FloatArray, order: IntA
             n=n[i],
             probability_best=best[i],
             utility=utility[i],
+            utility_sd=sd[i],
         )
         for i in order.tolist()
     )

@@ -6,7 +6,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,19 +22,16 @@ from router.domain.catalog import Catalog
 from router.domain.events import Group
 from router.domain.ids import new_id
 from router.domain.models import Price
+from router.domain.pins import Pin
 from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
-from router.recomputing import decide_again
 from router.services.calls import ExecutionRules
-from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
-from router.services.judge_calls import JudgeCalls
-from router.services.judging import JudgingRules, JudgingService, Means
+from router.services.guide import GuideService
 from router.services.keys import KeyService
 from router.services.models import ModelService
-from router.services.outage import OutageWriter
 from router.services.planning import PlanningService
 from router.services.providers import Providers, connect
 from router.services.regimes import RegimeService
@@ -69,16 +66,11 @@ async def build(settings: Settings) -> Services:
         )
         models = ModelService(store, base_catalog(settings), clock=time.time)
         keys, access = await asyncio.to_thread(key_service, settings, store)
-        deciding = (
-            OutageWriter(writer, at_most_s=settings.outage_max_s, monotonic=time.monotonic) if settings.outage == "degraded" else writer
-        )
-        routing, training, regimes = _learned(settings, store, deciding, models, leads=leads)
+        routing, training, regimes = _learned(settings, store, writer, models, leads=leads)
         sharing = _sharing(settings, training, models)
         tallying = TallyService(store)
         writer.on_commit = _both(training.notify, tallying.notify)
-        providers = await _providers(settings)
-        judging = _judging(settings, store, writer, models, routing, providers)
-        execution = _execution(settings, store, deciding, models, routing, keys, providers, judging)
+        execution = await _execution(settings, store, writer, models, routing, keys)
     except BaseException:
         store.close()
         raise
@@ -90,8 +82,6 @@ async def build(settings: Settings) -> Services:
             await training.start()
             await tallying.start()
             await writer.start()
-            if judging is not None:
-                await judging.start()
             if sharing is not None:
                 sharing.start()
             await regimes.enter(models.catalog)
@@ -110,8 +100,6 @@ async def build(settings: Settings) -> Services:
 
     async def close() -> None:
         try:
-            if judging is not None:
-                await judging.close()
             await execution.close()
             await writer.close()
             await tallying.close()
@@ -133,15 +121,14 @@ async def build(settings: Settings) -> Services:
         feedback=FeedbackService(writer, store, clock=time.time, new_id=new_id, keep_comments=settings.store_text),
         keys=keys,
         tallying=tallying,
+        guide=_guide(settings, store, models, routing, training),
+        pins=routing.pins,
         schema_revision=revision,
         leads=leads,
-        bears_outage=lambda: isinstance(deciding, OutageWriter) and deciding.bearing,
         start=start,
         close=close,
         execution=execution,
-        judging=judging,
         planning=PlanningService(routing, writer, lambda: models.catalog),
-        evaluation=EvaluationService(store, decide_again, lambda: models.catalog),
     )
 
 
@@ -258,14 +245,7 @@ def key_service(settings: Settings, store: Store) -> tuple[KeyService, str]:
     loopback, keys = config.is_loopback(settings.host), store.keys()
     if not keys and not loopback:
         raise config.open_to_others()
-    service = KeyService(
-        store,
-        clock=time.time,
-        monotonic=time.monotonic,
-        new_id=new_id,
-        loopback=loopback,
-        stale_s=settings.outage_max_s if settings.outage == "degraded" else 0.0,
-    )
+    service = KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=loopback)
     usable = sum(key.usable(time.time()) for key in keys)
     return service, f"{usable} API key{'s' * (usable != 1)}" if keys else "loopback only: no API keys are configured"
 
@@ -280,7 +260,7 @@ def base_catalog(settings: Settings) -> Catalog:
 
 
 def _learned(
-    settings: Settings, store: Store, writer: GroupCommitWriter | OutageWriter, models: ModelService, *, leads: Callable[[], bool]
+    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, *, leads: Callable[[], bool]
 ) -> tuple[RoutingService, TrainingService, RegimeService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = routing_rules(settings)
@@ -288,7 +268,7 @@ def _learned(
     training = TrainingService(
         store,
         half_life_records=rules.half_life_records,
-        trusted_judges=rules.trusted_judges,
+        trusted_judges=settings.trusted,
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
@@ -310,8 +290,8 @@ def routing_rules(settings: Settings) -> RoutingRules:
         latency_reference_s=settings.latency_reference_s,
         fallback_model=settings.fallback_model,
         half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
-        trusted_judges=tuple(settings.trusted),
         salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
+        pins=pins(settings),
     )
 
 
@@ -332,6 +312,52 @@ def _both(first: Callable[[Group], None], second: Callable[[Group], None]) -> Ca
     return told
 
 
+def pins(settings: Settings) -> Mapping[str, Pin]:
+    """The pinned rules that the settings name.
+
+    Raises ``ConfigurationInvalid`` where the file cannot be used or was changed after it was pinned.
+    """
+    if settings.rules_file is None:
+        return {}
+    from router.domain.rulebook import pins_of  # here: only a file needs them
+    from router.storage.rule_files import read_rules
+
+    return pins_of(read_rules(settings.rules_file))
+
+
+@asynccontextmanager
+async def guide_service(settings: Settings) -> AsyncIterator[GuideService]:
+    """What puts the model selection guide together without a running service: the log is folded first, and nothing is written.
+
+    Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
+    """
+    store, _ = await asyncio.to_thread(open_store, settings)
+    try:
+        models = ModelService(store, base_catalog(settings), clock=time.time)
+        routing, training, _ = _learned(settings, store, GroupCommitWriter(store), models, leads=lambda: False)
+        await models.load()
+        await training.start()
+        try:
+            yield _guide(settings, store, models, routing, training)
+        finally:
+            await training.close()
+    finally:
+        await asyncio.to_thread(store.close)
+
+
+def _guide(settings: Settings, store: Store, models: ModelService, routing: RoutingService, training: TrainingService) -> GuideService:
+    """The guide of what is learned, for the weights of a request that names none."""
+    weights = Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)
+    return GuideService(
+        store,
+        posterior=lambda: training.posterior,
+        digest=lambda: training.digest,
+        catalog=lambda: models.catalog,
+        preference=routing.preference(weights),
+        weights={"quality": weights.quality, "cost": weights.cost, "latency": weights.latency},
+    )
+
+
 @asynccontextmanager
 async def battery_service(settings: Settings) -> "AsyncIterator[tuple[BatteryService, Store]]":
     """What runs test batteries, and the store that it logs to; closed in order.
@@ -344,12 +370,22 @@ async def battery_service(settings: Settings) -> "AsyncIterator[tuple[BatterySer
     store, _ = await asyncio.to_thread(open_store, settings)
     try:
         writer = GroupCommitWriter(store, max_queue=settings.write_queue_max, max_group=settings.write_group_max)
-        catalog = base_catalog(settings).merged(await asyncio.to_thread(store.models))
+        models = ModelService(store, base_catalog(settings), clock=time.time)
+        routing, _, _ = _learned(settings, store, writer, models, leads=lambda: False)
+        policy = (routing.policy_version, routing_rules(settings).told())
+        regimes = RegimeService(writer, store, policy=policy, settle=_nothing, clock=time.time)  # nobody decides here
+        await models.load()
         providers = await _providers(settings)
+
+        async def enter() -> None:
+            await models.announce()
+            await regimes.enter(models.catalog)
+
         tools = Tools(
             writer=writer,
             providers=providers,
-            catalog=catalog,
+            catalog=models.catalog,
+            enter=enter,
             charge=store.charge_battery_run,
             clock=time.time,
             new_id=new_id,
@@ -365,6 +401,10 @@ async def battery_service(settings: Settings) -> "AsyncIterator[tuple[BatterySer
         await asyncio.to_thread(store.close)
 
 
+async def _nothing() -> None:
+    return None
+
+
 async def _providers(settings: Settings) -> Providers:
     """Every provider that can be called, as the settings say."""
     timeouts = Timeouts(
@@ -373,38 +413,18 @@ async def _providers(settings: Settings) -> Providers:
     return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ, client=Client(settings.openai_client))
 
 
-def _judging(
-    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, providers: Providers
-) -> JudgingService | None:
-    """What judges answers in the background; None where no share of them is to be judged."""
-    if not settings.judge_share:
-        return None
-    rules = JudgingRules(settings.judge_share, settings.judges, settings.judge_budget_usd_per_day)
-    calls = JudgeCalls(providers, lambda: models.catalog)
-    return JudgingService(rules, writer, Means(routing.outlook, calls, store.judging_usd, time.time, new_id, random.Random()))
-
-
-def _execution(
-    settings: Settings,
-    store: Store,
-    writer: GroupCommitWriter | OutageWriter,
-    models: ModelService,
-    routing: RoutingService,
-    keys: KeyService,
-    providers: Providers,
-    judging: JudgingService | None,
+async def _execution(
+    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, keys: KeyService
 ) -> ExecutionService:
     """What makes the calls, over every provider that can be called."""
+    providers = await _providers(settings)
     models.subscribe(lambda catalog: routing.use_unavailable(providers.unavailable(catalog)))
 
     def price(model_id: str) -> Price | None:
         return models.catalog.get(model_id).price
 
     rules = ExecutionRules(settings.max_attempts, settings.retry_share)
-    observe = None if judging is None else judging.observe
-    return ExecutionService(
-        routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random(), observe=observe
-    )
+    return ExecutionService(routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random())
 
 
 def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, object]:

@@ -1,21 +1,20 @@
 """What the HTTP edge is given to work with."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.requests import Request
 
 from learning.drift import Incident
-from learning.voices import Voices
 from router.config import Settings
 from router.domain.decisions import Decision
+from router.domain.pins import Pin
 from router.domain.tasks import Task, Weights
 from router.ports import Store
-from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
-from router.services.judging import JudgingService
+from router.services.guide import GuideService
 from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.planning import PlanningService
@@ -56,11 +55,6 @@ class Training(Protocol):
         """Changes of models that were found, oldest first."""
         ...
 
-    @property
-    def voices(self) -> Voices:
-        """What each judge and source has said and is worth."""
-        ...
-
     def report(self, task_type: str | None = None) -> Any:
         """What is learned, as a tree of dataclasses."""
         ...
@@ -94,19 +88,17 @@ class Services:
     close: Callable[[], Awaitable[None]] = field(default=_nothing)
     tallying: TallyService | None = None
     """None: nothing counts the log for reports."""
+    guide: GuideService | None = None
+    """None: nothing is learned from here."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """Rules that are followed instead of the learner, by task type."""
     execution: ExecutionService | None = None
     """None: the service decides and makes no calls."""
-    judging: JudgingService | None = None
-    """None: no answers are judged in the background."""
     planning: PlanningService | None = None
     """None: no plans are made."""
-    evaluation: EvaluationService | None = None
-    """None: nothing reads the log back."""
 
     leads: Callable[[], bool] = field(default=lambda: True)
     """Whether this service does what only one of those on the log should do."""
-    bears_outage: Callable[[], bool] = field(default=lambda: False)
-    """Whether the log is away and decisions are taken all the same."""
 
     @property
     def default_weights(self) -> Weights:

@@ -224,10 +224,13 @@ def _show(found: "BatteryReport") -> None:
     for task in tasks:
         cells = [cell for cell in found.cells if cell.task_type == task]
         cells.sort(key=lambda cell: (cell.quality is None, -(cell.quality.mean if cell.quality else 0.0)))
-        extra = sorted({name for cell in cells for name in cell.metrics} - set(_COMPARED))
+        extra = sorted({name for cell in cells for name in cell.metrics} - {*_COMPARED, "tests"})  # the share of the tests is the quality
         columns = ("model", "quality [90 %]", "vs baseline", *_COMPARED, *extra, "tokens/s", "s", "$ per 1,000", "n")
-        rows = [_row(cell, extra) for cell in cells]
+        rows = [_row(cell, extra) for cell in cells if cell.skipped is None]
         print_table(task, columns, rows, figures=range(1, len(columns)))
+        for cell in cells:
+            if cell.skipped is not None:
+                print_line(f"skipped: {cell.model} ({cell.skipped})")
         print_line()
     if found.totals:
         agents = found.totals[0].agents
@@ -239,8 +242,6 @@ def _show(found: "BatteryReport") -> None:
 
 
 def _row(cell: "CellResult", extra: list[str]) -> tuple[str, ...]:
-    if cell.skipped is not None:
-        return (cell.model, f"skipped: {cell.skipped}", *("–",) * (len(_COMPARED) + len(extra) + 5))
     quality = cell.quality
     told = "–" if quality is None else f"{quality.mean:.3f} [{quality.low:.3f}, {quality.high:.3f}]"
     count = f"{cell.answered:,}{f' (+{cell.failed} failed)' if cell.failed else ''}{f' (+{cell.unknown} unknown)' if cell.unknown else ''}"

@@ -141,12 +141,19 @@ def misfit(model: Model, section: Section) -> str | None:
         return f"it does not read {' or '.join(missing)}"
     if lacking := sorted(section.needs - model.capabilities):
         return f"it does not offer {' or '.join(lacking)}"
-    special = sorted(tag for tag in SPECIALTIES if tag in model.tags)
-    if special and section.task_type in TASK_TYPES and not any(section.task_type in SPECIALTIES[tag] for tag in special):
-        return f"a specialist of {' and '.join(special)}"
+    if (reason := specialist_elsewhere(model, section.task_type)) is not None:
+        return reason
     longest = max(len(case.prompt) for case in section.cases) // 3 + section.max_output_tokens
     if longest > model.context_window:
         return f"its window of {model.context_window:,} tokens is too small"
+    return None
+
+
+def specialist_elsewhere(model: Model, task_type: str) -> str | None:
+    """Whether a model is made for other task types than this one, and for which."""
+    special = sorted(tag for tag in SPECIALTIES if tag in model.tags)
+    if special and task_type in TASK_TYPES and not any(task_type in SPECIALTIES[tag] for tag in special):
+        return f"a specialist of {' and '.join(special)}"
     return None
 
 

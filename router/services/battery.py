@@ -98,6 +98,7 @@ class BatteryService:
         if prepared.resumed:
             await asyncio.to_thread(self._store.change_battery_run, run.id, RunStatus.RUNNING, None)
         else:
+            await self._tools.enter()
             await asyncio.to_thread(self._store.add_battery_run, run, cells_of(prepared.battery, prepared.pairs))
         progress = Progress(len(prepared.todo), spent_usd=prepared.spent_usd)
         play = Play(self._tools, prepared.battery, run, prepared.todo, progress, max_usd=max_usd, stop=stop, on_progress=on_progress)

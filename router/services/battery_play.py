@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Protocol
@@ -78,6 +78,8 @@ class Tools:
     catalog: Catalog
     charge: Callable[[str, float], None]
     """Keeps what a judge's call cost in USD, by the run's id; blocks."""
+    enter: Callable[[], Awaitable[None]]
+    """Makes the log tell which models there are before the first score: one without evidence must not look like one that joined later."""
     clock: Callable[[], float]
     new_id: Callable[[str], str]
     rng: random.Random

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -20,7 +20,7 @@ from learning.posterior import Posterior
 from learning.propensities import uniform_draw
 from router.domain.calling import Calling, busy, remedies
 from router.domain.catalog import Catalog
-from router.domain.decisions import Decision, Exclusion, unlogged
+from router.domain.decisions import Decision, Exclusion
 from router.domain.eligibility import Forecast, Screen, within_limits
 from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
@@ -28,6 +28,7 @@ from router.domain.explanation import alternatives, expected, reason_of
 from router.domain.models import Modality, Model
 from router.domain.offers import offers_of
 from router.domain.orchestration import Outlook
+from router.domain.pins import Pin
 from router.domain.prices import token_rates
 from router.domain.tasks import Task, Weights
 from router.errors import ConfigurationInvalid, NoEligibleModel, ProviderUnavailable, TaskInvalid
@@ -53,15 +54,16 @@ class RoutingRules:
     fallback_model: str | None
     half_life_records: float
     """Of the learned state that decisions are taken from."""
-    trusted_judges: tuple[str, ...]
-    """Those that the others are measured by there."""
     salt: bytes
     """Of the draws."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """By task type: whom to call instead of drawing."""
 
     def told(self) -> dict[str, Any]:
         """All but the salt, JSON-ready: what the log keeps, and what ``policy_version`` is the hash of."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "salt"}
-        return kept | {"policy_parameters": dict(sorted(self.policy_parameters.items()))}
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("salt", "pins")}
+        pins = {"pins": {task_type: pin.digest for task_type, pin in sorted(self.pins.items())}} if self.pins else {}
+        return kept | {"policy_parameters": dict(sorted(self.policy_parameters.items()))} | pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,6 @@ class _Standing:
     excluded: tuple[Exclusion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
-    """What a decision would be drawn from; the arrays are in the order of ``models``."""
-
-    models: tuple[str, ...]
-    propensities: FloatArray
-    estimates: Estimates
-    about: Beliefs
-    excluded: tuple[Exclusion, ...]
-    preference: Preference
-
-
 class RoutingService:
     """Decides. The learned state and the catalogue are immutable values that others swap."""
 
@@ -109,15 +99,12 @@ class RoutingService:
         posterior: Callable[[], Posterior],
         clock: Callable[[], float],
         new_id: Callable[[str], str],
-        draw: Callable[[str], int] | None = None,
     ) -> None:
-        """``draw``: 24 bits for a decision's id; those of the salt unless given."""
         self._writer = writer
         self._rules = rules
         self._posterior = posterior
         self._clock = clock
         self._new_id = new_id
-        self._draw = draw or (lambda decision_id: uniform_draw(rules.salt, decision_id))
         self._policies: dict[str, Policy] = {}
         try:
             self._policies[rules.policy] = make(rules.policy, **rules.policy_parameters)
@@ -139,14 +126,19 @@ class RoutingService:
         self._unavailable = unavailable
         self._views.clear()
 
+    @property
+    def pins(self) -> Mapping[str, Pin]:
+        """By task type: whom the rules file calls."""
+        return self._rules.pins
+
     async def route(self, task: Task) -> Decision:
         """Decide, and return when the decision is durable.
 
         Raises ``NoEligibleModel``, ``TaskInvalid``, ``Overloaded``, ``StorageUnavailable``.
         """
         decision = self.decide(task)
-        committed = await self._writer.write(decision)
-        return decision if committed.logged else unlogged(decision)
+        await self._writer.write(decision)
+        return decision
 
     def decide(self, task: Task, calling: Calling | None = None) -> Decision:
         """Decide without logging; with ``calling`` only among models that can be called now.
@@ -167,11 +159,14 @@ class RoutingService:
         if named is not None:
             index, propensities, name = 0, np.ones(1), "named"
             reason = "the request names this model"
+        elif (pin := self._pinned(task, standing)) is not None:
+            index, propensities, name = pin[0], np.eye(len(about.models))[pin[0]], "pinned"
+            reason = pin[1]
         elif (kept := self._kept(task, standing, calling)) is not None:
             index, propensities, name = kept.index, np.eye(len(about.models))[kept.index], "episode"
             reason = kept.reason
         else:
-            u = self._draw(decision_id)
+            u = uniform_draw(self._rules.salt, decision_id)
             choice = choose(policy, about, u)
             index, propensities, forced = choice.index, choice.propensities, False
             reason = reason_of(index, about, estimates, standing.relaxed)
@@ -200,15 +195,6 @@ class RoutingService:
             alternatives=alternatives(index, about, estimates, standing.preference, propensities, best),
             expected=expected(estimates, index),
         )
-
-    def consider(self, task: Task, calling: Calling) -> Considered | None:
-        """What is expected of each eligible model, and with which probability it would be drawn; None where none is eligible."""
-        standing = self._stand(task, _features(task), self._posterior(), replace(calling, model=None))
-        if not len(standing.offers.models):
-            return None
-        propensities = choose(self._policy(task), standing.about, 0).propensities
-        about = standing.about
-        return Considered(tuple(about.models), propensities, standing.estimates, about, standing.excluded, standing.preference)
 
     def next_best(self, task: Task, calling: Calling, tried: Collection[str]) -> str | None:
         """The eligible model with the best expected utility that was not tried and can be called now; None where there is none."""
@@ -311,6 +297,18 @@ class RoutingService:
     ) -> _Standing:
         preference = self.preference(task.weights)
         return _Standing(offers, estimates, beliefs(offers, estimates, preference), preference, relaxed, excluded)
+
+    def _pinned(self, task: Task, standing: _Standing) -> tuple[int, str] | None:
+        """The model that the rules file says, and the reason; None where it says none that is eligible."""
+        pin = self._rules.pins.get(task.task_type)
+        if pin is None:
+            return None
+        models = standing.offers.models
+        found = next((model for model in pin.models if model in models), None)
+        if found is None:
+            return None
+        place = "its primary model" if found == pin.models[0] else f"{pin.models[0]} is not eligible here"
+        return list(models).index(found), f"the rules pinned as {pin.digest[:12]} decide {task.task_type}: {place}"
 
     def _kept(self, task: Task, standing: _Standing, calling: Calling | None) -> Kept | None:
         if calling is None or calling.last is None or calling.last.model not in standing.offers.models:
@@ -428,21 +426,21 @@ class RoutingService:
             "context_tokens": task.context_tokens,
             "expected_output_tokens": task.expected_output_tokens,
             "max_output_tokens": task.max_output_tokens,
-            "needs": sorted(task.needs) or None,
+            "needs": sorted(task.needs),
             "modalities": sorted(task.modalities),
             "speed": task.speed,
             "max_cost_usd": limits.max_cost_usd,
             "max_latency_s": limits.max_latency_s,
             "min_quality": limits.min_quality,
             "models": None if limits.models is None else sorted(limits.models),
-            "exclude": sorted(limits.exclude) or None,
+            "exclude": sorted(limits.exclude),
             "providers": None if limits.providers is None else sorted(limits.providers),
             "weights": [weights.quality, weights.cost, weights.latency],
             "references": [self._rules.cost_reference_usd, self._rules.latency_reference_s],
             "explore": task.explore,
             "type_confidence": task.type_confidence,
         }
-        return {name: value for name, value in kept.items() if value is not None}
+        return {name: value for name, value in kept.items() if value is not None and value != []}
 
 
 def _features(task: Task) -> FloatArray:

@@ -49,7 +49,12 @@ async def running(store: Store, stub: Stub) -> AsyncIterator[BatteryService]:
     addresses = urls(stub)
     providers = await connect(frozenset(addresses), addresses, Timeouts(total_s=10.0), KEYS)
     await writer.start()
-    tools = Tools(writer, providers, load_shipped(), store.charge_battery_run, time.time, new_id, random.Random(1))
+    catalog = load_shipped()
+
+    async def enter() -> None:
+        store.announce([model.id for model in catalog.models], 0.0)
+
+    tools = Tools(writer, providers, catalog, store.charge_battery_run, enter, time.time, new_id, random.Random(1))
     try:
         yield BatteryService(store, tools)
     finally:

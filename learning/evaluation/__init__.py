@@ -1,1 +1,0 @@
-"""What another policy would have been worth, from a log of decisions with known probabilities."""
