@@ -161,6 +161,10 @@ class Voices:
         """By (judge, model): sums over shared answers, weighed like scores."""
         self.calibrations: dict[str, Calibration] = {}
 
+    def trusts(self, judge: str) -> bool:
+        """Whether a judge is trusted, by its name or by what stands before the version in it (``code@1``)."""
+        return judge in self.trusted or judge.partition("@")[0] in self.trusted
+
     @property
     def several(self) -> bool:
         """Whether there is more than one voice."""
@@ -227,17 +231,17 @@ class Voices:
     def shares(self, scores: Sequence[Score]) -> list[tuple[Score, float]]:
         """The scores of one answer that count, with their weights: one label however many judges spoke, trusted ones alone if any did."""
         spoke = [s for s in scores if s.weight > 0]
-        heard = [s for s in spoke if s.judge in self.trusted] or spoke
+        heard = [s for s in spoke if self.trusts(s.judge)] or spoke
         total = math.fsum(s.weight for s in heard)
         return [(s, s.weight / total * max(h.weight for h in heard)) for s in heard]
 
     def agreements(self, scores: Sequence[Score], model: str, clock: int, sign: float) -> list[Agreement]:
         """What the scores of one answer tell of its judges, where a trusted one is among them."""
-        truth = [s for s in scores if s.judge in self.trusted and s.weight > 0]
+        truth = [s for s in scores if self.trusts(s.judge) and s.weight > 0]
         if not truth:
             return []
         mean = math.fsum(s.value * s.weight for s in truth) / math.fsum(s.weight for s in truth)
-        return [Agreement(s.judge, model, s.value, mean, clock, sign) for s in scores if s.judge not in self.trusted and s.weight > 0]
+        return [Agreement(s.judge, model, s.value, mean, clock, sign) for s in scores if s.weight > 0 and not self.trusts(s.judge)]
 
     def fuse(self, cells: IntArray, model: Sequence[str]) -> Sums:
         """Fused sums of some cells, (n,) indices, ``model`` (n,) the model of each."""
@@ -304,7 +308,7 @@ class Voices:
         """Offsets of the judges that share no answer with a trusted one, against the cells that both have scored."""
         judges = sorted({name.judge for name in self.names})
         of = {judge: np.array([name.judge == judge for name in self.names]) for judge in judges}
-        known = [j for j in judges if j in self.trusted and count[of[j]].sum() > 0]
+        known = [j for j in judges if self.trusts(j) and count[of[j]].sum() > 0]
         reference = known or [max(judges, key=lambda j: (count[of[j]].sum(), j))]
         mask = np.any([of[j] for j in reference], axis=0)
         n_ref, y_ref = count[mask].sum(axis=0), total[mask].sum(axis=0)

@@ -26,12 +26,17 @@ from router.domain.pins import Pin
 from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
+from router.recomputing import decide_again
 from router.services.calls import ExecutionRules
+from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.guide import GuideService
+from router.services.judge_calls import JudgeCalls
+from router.services.judging import JudgingRules, JudgingService, Means
 from router.services.keys import KeyService
 from router.services.models import ModelService
+from router.services.outage import OutageWriter
 from router.services.planning import PlanningService
 from router.services.providers import Providers, connect
 from router.services.regimes import RegimeService
@@ -66,11 +71,16 @@ async def build(settings: Settings) -> Services:
         )
         models = ModelService(store, base_catalog(settings), clock=time.time)
         keys, access = await asyncio.to_thread(key_service, settings, store)
-        routing, training, regimes = _learned(settings, store, writer, models, leads=leads)
+        deciding = (
+            OutageWriter(writer, at_most_s=settings.outage_max_s, monotonic=time.monotonic) if settings.outage == "degraded" else writer
+        )
+        routing, training, regimes = _learned(settings, store, deciding, models, leads=leads)
         sharing = _sharing(settings, training, models)
         tallying = TallyService(store)
         writer.on_commit = _both(training.notify, tallying.notify)
-        execution = await _execution(settings, store, writer, models, routing, keys)
+        providers = await _providers(settings)
+        judging = _judging(settings, store, writer, models, routing, providers)
+        execution = _execution(settings, store, deciding, models, routing, keys, providers, judging)
     except BaseException:
         store.close()
         raise
@@ -82,6 +92,8 @@ async def build(settings: Settings) -> Services:
             await training.start()
             await tallying.start()
             await writer.start()
+            if judging is not None:
+                await judging.start()
             if sharing is not None:
                 sharing.start()
             await regimes.enter(models.catalog)
@@ -100,6 +112,8 @@ async def build(settings: Settings) -> Services:
 
     async def close() -> None:
         try:
+            if judging is not None:
+                await judging.close()
             await execution.close()
             await writer.close()
             await tallying.close()
@@ -125,10 +139,13 @@ async def build(settings: Settings) -> Services:
         pins=routing.pins,
         schema_revision=revision,
         leads=leads,
+        bears_outage=lambda: isinstance(deciding, OutageWriter) and deciding.bearing,
         start=start,
         close=close,
         execution=execution,
+        judging=judging,
         planning=PlanningService(routing, writer, lambda: models.catalog),
+        evaluation=EvaluationService(store, decide_again, lambda: models.catalog),
     )
 
 
@@ -245,7 +262,14 @@ def key_service(settings: Settings, store: Store) -> tuple[KeyService, str]:
     loopback, keys = config.is_loopback(settings.host), store.keys()
     if not keys and not loopback:
         raise config.open_to_others()
-    service = KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=loopback)
+    service = KeyService(
+        store,
+        clock=time.time,
+        monotonic=time.monotonic,
+        new_id=new_id,
+        loopback=loopback,
+        stale_s=settings.outage_max_s if settings.outage == "degraded" else 0.0,
+    )
     usable = sum(key.usable(time.time()) for key in keys)
     return service, f"{usable} API key{'s' * (usable != 1)}" if keys else "loopback only: no API keys are configured"
 
@@ -260,7 +284,7 @@ def base_catalog(settings: Settings) -> Catalog:
 
 
 def _learned(
-    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, *, leads: Callable[[], bool]
+    settings: Settings, store: Store, writer: GroupCommitWriter | OutageWriter, models: ModelService, *, leads: Callable[[], bool]
 ) -> tuple[RoutingService, TrainingService, RegimeService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = routing_rules(settings)
@@ -268,7 +292,7 @@ def _learned(
     training = TrainingService(
         store,
         half_life_records=rules.half_life_records,
-        trusted_judges=settings.trusted,
+        trusted_judges=rules.trusted_judges,
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
@@ -290,6 +314,7 @@ def routing_rules(settings: Settings) -> RoutingRules:
         latency_reference_s=settings.latency_reference_s,
         fallback_model=settings.fallback_model,
         half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
+        trusted_judges=tuple(settings.trusted),
         salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
         pins=pins(settings),
     )
@@ -413,18 +438,38 @@ async def _providers(settings: Settings) -> Providers:
     return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ, client=Client(settings.openai_client))
 
 
-async def _execution(
-    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, keys: KeyService
+def _judging(
+    settings: Settings, store: Store, writer: GroupCommitWriter, models: ModelService, routing: RoutingService, providers: Providers
+) -> JudgingService | None:
+    """What judges answers in the background; None where no share of them is to be judged."""
+    if not settings.judge_share:
+        return None
+    rules = JudgingRules(settings.judge_share, settings.judges, settings.judge_budget_usd_per_day)
+    calls = JudgeCalls(providers, lambda: models.catalog)
+    return JudgingService(rules, writer, Means(routing.outlook, calls, store.judging_usd, time.time, new_id, random.Random()))
+
+
+def _execution(
+    settings: Settings,
+    store: Store,
+    writer: GroupCommitWriter | OutageWriter,
+    models: ModelService,
+    routing: RoutingService,
+    keys: KeyService,
+    providers: Providers,
+    judging: JudgingService | None,
 ) -> ExecutionService:
     """What makes the calls, over every provider that can be called."""
-    providers = await _providers(settings)
     models.subscribe(lambda catalog: routing.use_unavailable(providers.unavailable(catalog)))
 
     def price(model_id: str) -> Price | None:
         return models.catalog.get(model_id).price
 
     rules = ExecutionRules(settings.max_attempts, settings.retry_share)
-    return ExecutionService(routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random())
+    observe = None if judging is None else judging.observe
+    return ExecutionService(
+        routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random(), observe=observe
+    )
 
 
 def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, object]:

@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     retry_share: float = Field(0.1, ge=0, le=1, allow_inf_nan=False)
     """Further calls per request, over all traffic."""
 
+    judge_share: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    """Share of the executed calls whose answers are judged by a model in the background; 0 = none."""
+    judge_models: str = Field("", pattern=r"^([a-z0-9][a-z0-9_-]*/[!-+\--~]+(\s*,\s*[a-z0-9][a-z0-9_-]*/[!-+\--~]+)*)?$")
+    """Who judges, by id and with commas between: the first that can be called and is of another family than the judged model."""
+    judge_budget_usd_per_day: float = Field(1.0, ge=0, le=1_000_000, allow_inf_nan=False)
+
     catalog_file: Path | None = None
     """Models that replace or extend those that ship."""
     rules_file: Path | None = None
@@ -84,6 +90,10 @@ class Settings(BaseSettings):
     fallback_model: str | None = Field(None, min_length=3, max_length=200)
     """Answers where no model is eligible; None = the catalogue's choice."""
 
+    outage: Literal["strict", "degraded"] = "strict"
+    """Where the database is away. strict: 503; degraded: routing goes on, and its decisions are not logged and say so."""
+    outage_max_s: Positive = 300.0
+    """For how long degraded service goes on."""
     write_queue_max: int = Field(10_000, ge=1, le=1_000_000)
     """Writes waiting for the database; above it callers get 503 with Retry-After."""
     write_group_max: int = Field(256, ge=1, le=10_000)
@@ -110,6 +120,17 @@ class Settings(BaseSettings):
         if self.weight_quality + self.weight_cost + self.weight_latency == 0:
             raise PydanticCustomError("weights", "weight_quality, weight_cost and weight_latency must not all be 0")
         return self
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> Self:
+        if self.judge_share and not self.judge_models:
+            raise PydanticCustomError("judge_models", "judge_models must name who judges where judge_share is above 0")
+        return self
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The models that judge, in their order."""
+        return tuple(name.strip() for name in self.judge_models.split(",") if name.strip())
 
     @property
     def trusted(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@
     ├─ AllModelsFailed           send it again later (attempts)
     │  └─ AllModelsBusy          ... in ``retry_after_s``
     ├─ DecisionNotFound          check the id
+    ├─ DecisionUnlogged          send nothing about it: the log was away when it was taken
     ├─ FeedbackNotFound          check the id
     ├─ FeedbackConflict          same key, other payload: correct with PUT
     ├─ OutcomeConflict           an outcome was already recorded
@@ -79,6 +80,10 @@ class AllModelsBusy(AllModelsFailed):
 
 class DecisionNotFound(RouterError):
     """No decision has that id."""
+
+
+class DecisionUnlogged(RouterError):
+    """The decision was taken while the log was away: nothing can be reported about it."""
 
 
 class FeedbackNotFound(RouterError):

@@ -17,6 +17,7 @@ from learning.errors import IncompatibleState, LearningError
 from learning.features import SCHEMA_VERSION
 from learning.learner import Learner
 from learning.posterior import Posterior
+from learning.voices import Voices
 from router import config
 from router.bootstrap import base_catalog, routing_rules
 from router.domain.catalog import Catalog
@@ -165,6 +166,15 @@ class Selector:
     def catalog(self) -> Catalog:
         """The models, as of the last look."""
         return self._catalog
+
+    def voices(self) -> Voices:
+        """What each judge and source has said and is worth.
+
+        Raises ``StorageUnavailable``.
+        """
+        with self._lock:
+            self._refresh()
+            return Voices() if self._learner is None else self._learner.statistics.voices
 
     def _refresh(self) -> None:
         catalog = self._base if self._store is None else self._base.merged(self._store.models())

@@ -170,6 +170,14 @@ class Store(KeyStore, TallyStore, BatteryStore, Protocol):
 
     def latest_snapshot(self, features_schema: int) -> Snapshot | None: ...
 
+    def judging_usd(self, since: float) -> float:
+        """What scores given since a Unix time cost, as far as that is known."""
+        ...
+
+    def snapshot_before(self, seq: int, features_schema: int) -> Snapshot | None:
+        """The newest that holds nothing after ``seq``."""
+        ...
+
     def counts(self) -> dict[str, int]:
         """Rows per kind: decisions, attempts, outcomes, feedback."""
         ...

@@ -1,11 +1,11 @@
-"""One PostgreSQL server for the whole session, and a database of its own for each test that asks for one."""
+"""Logging that ends with each test; one PostgreSQL server for the session, and a database of its own for each test that asks."""
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
+import structlog
 
 from router.storage import schema
 from router.testing.postgres import PostgresServer
@@ -13,10 +13,17 @@ from router.testing.postgres import PostgresServer
 _numbers = itertools.count(1)
 
 
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a test sets up to log with writes to a stream that ends with the test."""
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     with PostgresServer() as server:
-        _execute(server, "CREATE DATABASE template_log")
+        execute(server, "CREATE DATABASE template_log")
         schema.upgrade(server.url("template_log"))
         yield server
 
@@ -25,26 +32,22 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """An empty log, copied from a template."""
     name = f"log_{next(_numbers)}"
-    _execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE template_log STRATEGY wal_log")
+    execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE template_log STRATEGY wal_log")
     yield postgres_server.url(name)
-    _execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def empty_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """A database without tables."""
     name = f"empty_{next(_numbers)}"
-    _execute(postgres_server, f"CREATE DATABASE {name}")
+    execute(postgres_server, f"CREATE DATABASE {name}")
     yield postgres_server.url(name)
-    _execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _execute(server: PostgresServer, statement: str) -> None:
+def execute(server: PostgresServer, statement: str) -> None:
+    """Run a statement outside of a transaction."""
     with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(statement.encode())
 
-
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    """What a query finds."""
-    with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        return connection.execute(query.encode()).fetchall()

@@ -18,7 +18,7 @@ from router.api.conversation import ChatRequest, to_call
 from router.api.errors import error_body, error_headers, status_of
 from router.api.reading import read
 from router.api.services import services_of
-from router.domain.decisions import Decision
+from router.domain.decisions import Decision, is_unlogged
 from router.errors import ProviderUnavailable, RouterError
 from router.services.calls import Opened, Served
 
@@ -188,6 +188,7 @@ def _told(served: Served) -> dict[str, Any]:
     decision = served.decision
     return {
         "decision_id": decision.id,
+        "logged": not is_unlogged(decision.id),
         "chosen": decision.model,
         "model": served.completion.model,
         "reason": decision.reason,

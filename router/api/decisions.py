@@ -13,8 +13,9 @@ from router.api.hot import answer
 from router.api.routing import told
 from router.api.schemas import DecisionFilter, Name
 from router.api.services import services_of
+from router.domain.decisions import is_unlogged
 from router.domain.events import DecisionRecord
-from router.errors import DecisionNotFound
+from router.errors import DecisionNotFound, DecisionUnlogged
 
 _MAX_ID = 128
 
@@ -37,6 +38,8 @@ async def list_decisions(request: Request, chosen: Annotated[DecisionFilter, Que
 async def get_decision(request: Request, decision_id: str) -> Response:
     """One decision: the eligible models with their propensities, why the others were not eligible, what happened, and every score."""
     await allow(request, READ)
+    if is_unlogged(decision_id):
+        raise DecisionUnlogged("this decision is not in the log", field="decision_id", remedy="the log was away when it was taken")
     usable = len(decision_id) <= _MAX_ID and decision_id.isascii() and decision_id.isprintable()
     record = await asyncio.to_thread(services_of(request).store.decision, decision_id) if usable else None
     if record is None:

@@ -47,6 +47,20 @@ _EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
             },
         },
     },
+    ("POST", "/v1/evaluate"): {
+        "policy": {"summary": "Another policy, with a parameter", "value": {"policy": "thompson", "parameters": {"floor": 0.05}}},
+        "rules": {"summary": "Fixed rules", "value": {"rules": {"quick_qa": "google/gemini-2.0-flash"}}},
+    },
+    ("POST", "/v1/whatif"): {
+        "weights": {"summary": "Cheaper for everyone", "value": {"weights": {"quality": 1, "cost": 1.5, "latency": 0.1}}},
+        "price": {
+            "summary": "A price change, and a model capped",
+            "value": {
+                "prices": {"openai/gpt-4o": {"input_usd_per_mtok": 1.25, "output_usd_per_mtok": 5}},
+                "caps": {"openai/gpt-4o": 0.3},
+            },
+        },
+    },
     ("POST", "/v1/route/batch"): {
         "agents": {
             "summary": "A job for 28 agents under one budget",

@@ -57,6 +57,7 @@ STATUS: dict[type[Exception], int] = {
     errors.AllModelsFailed: 502,
     errors.AllModelsBusy: 503,
     errors.DecisionNotFound: 404,
+    errors.DecisionUnlogged: 409,
     errors.FeedbackNotFound: 404,
     errors.FeedbackConflict: 409,
     errors.OutcomeConflict: 409,

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from router.api.hot import answer
 from router.api.services import services_of
+from router.errors import StorageUnavailable
 
 
 async def healthz(_request: Request) -> Response:
@@ -14,14 +15,26 @@ async def healthz(_request: Request) -> Response:
     return answer({"status": "ok"})
 
 
+_WITHIN_S = 3.0
+"""Who asks whether a service is ready does not wait long."""
+
+
 async def readyz(request: Request) -> Response:
-    """The database answers and the policy is loaded; 503 where not."""
+    """The database answers and the policy is loaded; 503 where not, unless decisions are taken without the log."""
     services = services_of(request)
-    await asyncio.to_thread(services.store.check)
+    status = "ready"
+    try:
+        await asyncio.wait_for(asyncio.to_thread(services.store.check), _WITHIN_S)
+    except (StorageUnavailable, TimeoutError) as exc:
+        if not services.bears_outage():
+            if isinstance(exc, StorageUnavailable):
+                raise
+            raise StorageUnavailable("the database does not answer", remedy="retry after a moment", retry_after_s=1.0) from exc
+        status = "degraded"
     catalog = services.models.catalog
     return answer(
         {
-            "status": "ready",
+            "status": status,
             "seq": services.training.seq,
             "lag": services.training.lag,
             "leads": services.leads(),

@@ -11,7 +11,7 @@ from router.api.reading import read
 from router.api.schemas import RouteRequest
 from router.api.services import services_of
 from router.api.tasks import to_task
-from router.domain.decisions import Decision
+from router.domain.decisions import Decision, is_unlogged
 
 
 async def route(request: Request) -> Response:
@@ -30,6 +30,7 @@ def told(decision: Decision) -> dict[str, Any]:
     """A decision as the caller sees it."""
     return {
         "decision_id": decision.id,
+        "logged": not is_unlogged(decision.id),
         "provider": decision.model.partition("/")[0],
         "model": decision.model,
         "confidence": decision.confidence,

@@ -7,14 +7,17 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from learning.drift import Incident
+from learning.voices import Voices
 from router.config import Settings
 from router.domain.decisions import Decision
 from router.domain.pins import Pin
 from router.domain.tasks import Task, Weights
 from router.ports import Store
+from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.guide import GuideService
+from router.services.judging import JudgingService
 from router.services.keys import KeyService
 from router.services.models import ModelService
 from router.services.planning import PlanningService
@@ -53,6 +56,11 @@ class Training(Protocol):
     @property
     def incidents(self) -> Sequence[Incident]:
         """Changes of models that were found, oldest first."""
+        ...
+
+    @property
+    def voices(self) -> Voices:
+        """What each judge and source has said and is worth."""
         ...
 
     def report(self, task_type: str | None = None) -> Any:
@@ -94,11 +102,17 @@ class Services:
     """Rules that are followed instead of the learner, by task type."""
     execution: ExecutionService | None = None
     """None: the service decides and makes no calls."""
+    judging: JudgingService | None = None
+    """None: no answers are judged in the background."""
     planning: PlanningService | None = None
     """None: no plans are made."""
+    evaluation: EvaluationService | None = None
+    """None: nothing reads the log back."""
 
     leads: Callable[[], bool] = field(default=lambda: True)
     """Whether this service does what only one of those on the log should do."""
+    bears_outage: Callable[[], bool] = field(default=lambda: False)
+    """Whether the log is away and decisions are taken all the same."""
 
     @property
     def default_weights(self) -> Weights:

@@ -13,7 +13,9 @@ import typer
 
 from router.cli import battery, database, keys, models, rules, settings
 from router.cli.demo import demo
+from router.cli.evaluate import evaluate, whatif
 from router.cli.guide import guide
+from router.cli.judges import judges
 from router.cli.output import FAILED, print_error
 from router.cli.plan import plan
 from router.cli.replay import replay
@@ -49,7 +51,10 @@ def _entry(version: Annotated[bool, typer.Option("--version", help="Print the re
 app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
+app.command("evaluate")(evaluate)
+app.command("whatif")(whatif)
 app.command("plan")(plan)
+app.command("judges")(judges)
 app.command("guide")(guide)
 app.add_typer(battery.app, name="battery")
 app.add_typer(rules.app, name="rules")

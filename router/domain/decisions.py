@@ -1,6 +1,6 @@
 """A logged choice, and what is said about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -85,3 +85,16 @@ class Decision:
     """For the answer only; recomputed from the log on demand, not stored."""
     expected: Expected | None = None
     """Stored as numbers so that a report needs no refold."""
+
+
+_UNLOGGED = "unlogged_"
+
+
+def unlogged(decision: Decision) -> Decision:
+    """A decision that the log did not take; its id says so wherever it turns up."""
+    return replace(decision, id=_UNLOGGED + decision.id.rpartition("_")[2])
+
+
+def is_unlogged(decision_id: str) -> bool:
+    """Whether an id is that of a decision that the log did not take."""
+    return decision_id.startswith(_UNLOGGED)

@@ -160,6 +160,11 @@ class Committed:
     repeated: bool = False
     """True: the same write had been acknowledged before and nothing new was written."""
 
+    @property
+    def logged(self) -> bool:
+        """False: the log was away, and whoever asked goes on without it."""
+        return self.seq > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

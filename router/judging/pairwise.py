@@ -1,5 +1,6 @@
 """A model says which of two answers is better, asked twice with the order swapped: what changes with the order is no preference."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -44,7 +45,8 @@ class Pairwise:
         if judge is None:
             return Verdict(None, self.name, self.version, "no judge of another family than the models' is named")
         name = f"pairwise:{judge}"
-        (one, left_out), (two, other_left_out) = shown(answer.text, case), shown(other.text, case)
+        one, left_out = await asyncio.to_thread(shown, answer.text, case)
+        two, other_left_out = await asyncio.to_thread(shown, other.text, case)
         rubric = case.rubric or RUBRIC
         replies = (
             await ask(judge, question(SYSTEM, case, rubric=rubric, first=one, second=two)),

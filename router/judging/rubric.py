@@ -1,5 +1,6 @@
 """A model grades one answer by a rubric, in one of five words."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -42,7 +43,7 @@ class Rubric:
         if judge is None:
             return Verdict(None, self.name, self.version, "no judge of another family than the model's is named")
         name = f"rubric:{judge}"
-        text, left_out = shown(answer.text, case)
+        text, left_out = await asyncio.to_thread(shown, answer.text, case)
         fields = {"rubric": case.rubric or RUBRIC} | ({} if case.reference is None else {"reference": case.reference[:LONGEST]})
         reply = await ask(judge, question(SYSTEM, case, **fields, answer=text))
         grade = read(reply, "grade", GRADES)

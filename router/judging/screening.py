@@ -27,7 +27,7 @@ _PATTERNS = (
     rf"\b(?:to|as|for) (?:the|an?|any|every|my|whatever|whichever|all|whoever)(?: \w+){{0,2}} {_JUDGE}s?\b",
     rf"\b(?:you are|you're|act as|you as)\b[^.\n]{{0,40}}\b{_CALLED}",
     rf"\b{_JUDGE}s?\b[^.\n]{{0,50}}\b(?:must|should|shall|will|have to|required|please|instruct\w*|told|asked|reading|can stop)\b",
-    rf"^\W*{_JUDGE}s?\s*[,:]",
+    rf"^\W{{0,8}}{_JUDGE}s?\s*[,:]",
     rf"\b{_VERDICT}\b[^.\n]{{0,50}}\b{_BEST}",
     rf"\b(?:gives?|awards?|assigns?|return|output|respond with|reply(?: with)?|print|deserves?|merits?)\b[^.\n]{{0,40}}\b{_BEST}",
     rf"\b{_BEST}\b[^.\n]{{0,30}}\b{_VERDICT}\b",
@@ -35,8 +35,8 @@ _PATTERNS = (
     rf"\b(?:new|updated|revised|real|actual|hidden|secret|special) (?:system |grading |judging )?{_ORDERS}\b",
     r"['\"](?:grade|better)['\"]\s*:\s*['\"]",
     r"\b(?:grade|better|verdict)\s*[:=]\s*['\"]?(?:excellent|good|fair|poor|wrong|first|second|equal)\b",
-    r"<\|?/?(?:im_start|im_end|system|assistant|user|eot)[^>]*>|\[/?INST\]|\[(?:system|assistant)\]|^\W*(?:system|assistant|developer)\s*:",
-    r"#+ *(?:system|new instructions?|instructions? (?:to|for))\b",
+    r"<\|?/?(?:im_start|im_end|system|assistant|user|eot)[^>]*>|\[/?INST\]|\[(?:system|assistant)\]|^\W{0,8}(?:system|assistant|developer)\s?:",
+    r"#{1,6} {0,3}(?:system|new instructions?|instructions? (?:to|for))\b",
     r"\bend of (?:the )?(?:student's |model's )?(?:answer|submission)\b",
     r"\b(?:already|previously)(?: been)? (?:graded|scored|verified|judged|evaluated|approved)\b",
     r"\b(?:grade|score|judge|evaluate|rate|mark) (?:this|it|me|mine|the above)(?: \w+){0,3}? (?:highly|generously|leniently|kindly)\b",
@@ -44,12 +44,14 @@ _PATTERNS = (
     rf"\b{_MINE}\b[^.\n]{{0,40}}\b(?:{_BEST}|is better|(?:should|must) win|wins\W*$|the winner)\b",
 )
 _ADDRESSING = re.compile("|".join(_PATTERNS), re.IGNORECASE | re.MULTILINE)
+_PIECE, _OVERLAP = 1_000, 200
+"""Characters; what speaks to a judge and is longer than the overlap is found by a part of it."""
 _PASSAGE = re.compile(r"[^\n.!?]*(?:[.!?](?!\s|$)[^\n.!?]*)*(?:[.!?]+|\n|$)\s*")
 
 
 def addresses_judge(text: str) -> bool:
-    """Whether any passage does."""
-    return _ADDRESSING.search(text) is not None
+    """Whether any passage does. Looks at overlapping pieces: one long search would hold up every other thread."""
+    return any(_ADDRESSING.search(text, at, at + _PIECE) is not None for at in range(0, max(len(text), 1), _PIECE - _OVERLAP))
 
 
 def screened(text: str) -> tuple[str, int]:

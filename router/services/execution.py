@@ -9,17 +9,18 @@ import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol
 
 from adapters.errors import AdapterError, MalformedResponse
 from adapters.types import Completion, Delta
 from router.domain.calling import Calling
-from router.domain.decisions import Decision
+from router.domain.decisions import Decision, is_unlogged
 from router.domain.episodes import Last
 from router.domain.events import Status
 from router.domain.models import Price
 from router.domain.tasks import Task
-from router.errors import RouterError
+from router.errors import RouterError, StorageUnavailable
 from router.ports import Store
 from router.services.billing import Billing
 from router.services.calls import Call, ExecutionRules, Opened, Served
@@ -53,6 +54,7 @@ class ExecutionService:
         price: Callable[[str], Price | None],
         clock: Callable[[], float],
         rng: random.Random,
+        observe: Callable[[Call, Served], None] | None = None,
     ) -> None:
         self.providers = providers
         self._routing = routing
@@ -60,6 +62,8 @@ class ExecutionService:
         self._clock = clock
         self._switching = Switching(routing, rules, rng)
         self._means = Means(writer, self._switching, Billing(price), purse, clock)
+        self._observe = observe
+        """Told of every whole answer before it leaves; must be quick and raise nothing."""
         self._episodes: OrderedDict[str, Last] = OrderedDict()
 
     async def complete(self, call: Call) -> Served:
@@ -80,8 +84,9 @@ class ExecutionService:
                 run.left(tried)
                 raise
             served = run.served(tried, completion)
-            self._remember(call.task, tried.model)
-            await run.committed
+            await run.logged()
+            served = replace(served, decision=run.decision)
+            self._note(call, served)
             return served
 
     async def stream(self, call: Call) -> AsyncGenerator[Opened | Delta | Served, None]:
@@ -97,12 +102,12 @@ class ExecutionService:
                 async with aclosing(self.providers.stream(run.request)) as events:
                     async for event in events:
                         if not opened:
-                            await run.committed
+                            await run.logged()
                             opened = True
                             yield Opened(run.decision, tried.model)
                         if isinstance(event, Completion):
                             served = run.served(tried, event)
-                            self._remember(call.task, tried.model)
+                            self._note(call, served)
                             yield served
                             return
                         tried.note(event)
@@ -143,12 +148,20 @@ class ExecutionService:
         if episode_id in self._episodes:
             self._episodes.move_to_end(episode_id)
             return self._episodes[episode_id]
-        found = await asyncio.to_thread(self._store.decisions, limit=1, episode_id=episode_id)
+        try:
+            found = await asyncio.to_thread(self._store.decisions, limit=1, episode_id=episode_id)
+        except StorageUnavailable:
+            return None  # the cache of a prompt is no reason to refuse it
         for record in found:
             if record.outcome is not None and record.outcome.status is Status.OK:
                 tokens = int(record.decision.request.get("context_tokens", 0))
                 return Last(record.outcome.model or record.decision.model, record.outcome.at, tokens)
         return None
+
+    def _note(self, call: Call, served: Served) -> None:
+        self._remember(call.task, served.completion.model)
+        if self._observe is not None and not is_unlogged(served.decision.id):
+            self._observe(call, served)
 
     def _remember(self, task: Task, model: str) -> None:
         """Keep what an episode's prompt may be cached by."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from router.domain.decisions import Decision
+from router.domain.decisions import Decision, is_unlogged
 from router.domain.events import Committed, Feedback, FeedbackChange, Outcome, Write
-from router.errors import DecisionNotFound, Overloaded, RouterError, StorageUnavailable
+from router.errors import DecisionNotFound, DecisionUnlogged, Overloaded, RouterError, StorageUnavailable
 from router.ports import Store
 
 VERDICTS: dict[str, float] = {"good": 1.0, "acceptable": 0.5, "bad": 0.0}
@@ -86,7 +86,7 @@ class FeedbackService:
         for item, opinion in enumerate(opinions):
             try:
                 scores = await self._scores(opinion)
-            except DecisionNotFound as exc:
+            except (DecisionNotFound, DecisionUnlogged) as exc:
                 refused.append(Refused(item, exc))
                 continue
             for nth, (decision_id, score, weight, judge) in enumerate(scores):
@@ -124,6 +124,9 @@ class FeedbackService:
         return await self._write_all(outcomes)
 
     async def _scores(self, opinion: Opinion) -> list[tuple[str, float, float, str]]:
+        for field, named in (("decision_id", opinion.decision_id), ("preferred_over", opinion.preferred_over)):
+            if named is not None and is_unlogged(named):
+                raise _not_logged(field)
         if opinion.preferred_over is not None and opinion.decision_id is not None:
             judge = opinion.judge + PREFERENCE_SUFFIX
             await self._known(opinion.decision_id, "decision_id")
@@ -182,12 +185,19 @@ class FeedbackService:
         return done
 
     async def _write(self, record: Write) -> Committed | RouterError:
+        if isinstance(record, Outcome) and is_unlogged(record.decision_id):
+            return _not_logged("decision_id")
         try:
             return await self._writer.write(record)
         except (Overloaded, StorageUnavailable):
             raise
         except RouterError as exc:
             return exc
+
+
+def _not_logged(field: str) -> DecisionUnlogged:
+    remedy = "send nothing about it: it was taken while the log was away, and nothing is learned from it"
+    return DecisionUnlogged("this decision is not in the log", field=field, remedy=remedy)
 
 
 def _row_key(idempotency_key: str | None, item: int, nth: int) -> str | None:

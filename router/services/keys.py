@@ -70,20 +70,31 @@ class KeyService:
     """Keeps the keys for at most ``MAX_AGE_S``, a bucket per key, and what is left of its budget.
 
     Rates hold for this process; budgets for every process on the database, since each draws its part from there before it spends.
+    ``stale_s``: for so long the keys that were read last go on to hold where the database does not answer.
     ``loopback``: while no key was ever made, anyone who reaches the service may use it.
     """
 
     def __init__(
-        self, store: KeyStore, *, clock: Callable[[], float], monotonic: Callable[[], float], new_id: Callable[[str], str], loopback: bool
+        self,
+        store: KeyStore,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        new_id: Callable[[str], str],
+        loopback: bool,
+        stale_s: float = 0.0,
     ) -> None:
         self._store = store
         self._clock = clock
         self._monotonic = monotonic
         self._new_id = new_id
         self._loopback = loopback
+        self._stale_s = stale_s
         self._keys: dict[str, ApiKey] = {}
         self._by_id: dict[str, ApiKey] = {}
         self._read_at = -math.inf
+        self._look_at = -math.inf
+        """Not before this."""
         self._reading = asyncio.Lock()
         self._buckets: dict[str, _Bucket] = {}
         self._accounts: dict[tuple[str, int], _Account] = {}
@@ -93,7 +104,7 @@ class KeyService:
 
         Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``StorageUnavailable``.
         """
-        if self._monotonic() - self._read_at > MAX_AGE_S:
+        if (now := self._monotonic()) - self._read_at > MAX_AGE_S and now >= self._look_at:
             await self._refresh()
         if not self._keys and self._loopback:
             return None
@@ -246,15 +257,29 @@ class KeyService:
     async def _refresh(self) -> None:
         async with self._reading:
             now = self._monotonic()
-            if now - self._read_at <= MAX_AGE_S:
+            if now - self._read_at <= MAX_AGE_S or now < self._look_at:
                 return
-            keys = await asyncio.to_thread(self._store.keys)
+            keys = await self._read()
+            if keys is None:
+                return
             if self._keys and not keys:
                 raise StorageUnavailable("the API keys are gone from the database", remedy="restore the database, then restart the service")
             self._keys = {key.digest: key for key in keys}
             self._by_id = {key.id: key for key in keys}
             self._buckets = {key_id: bucket for key_id, bucket in self._buckets.items() if key_id in self._by_id}
             self._read_at = now  # from before the read: what was revoked during it is not missed for longer
+
+    async def _read(self) -> list[ApiKey] | None:
+        """The keys as they are now; None where those that are known must do."""
+        if not self._stale_s or self._read_at == -math.inf:
+            return await asyncio.to_thread(self._store.keys)
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(self._store.keys), MAX_AGE_S)
+        except (StorageUnavailable, TimeoutError) as exc:
+            if self._monotonic() - self._read_at > self._stale_s:
+                raise StorageUnavailable("the API keys cannot be read", remedy="retry after a moment", retry_after_s=1.0) from exc
+            self._look_at = self._monotonic() + 1.0
+            return None
 
     def _owner(self, token: str | None) -> ApiKey:
         digest = digest_of(token) if token is not None else None

@@ -63,12 +63,16 @@ class Providers:
             raise AdapterUnavailable("the model has no adapter", remedy="GET /v1/models lists those that can be called", model=model_id)
         return found
 
+    def serves(self, model_id: str) -> bool:
+        """Whether ``adapter`` finds one."""
+        return model_id.partition("/")[0] in self._adapters or model_id in self._played
+
     def unavailable(self, catalog: Catalog) -> dict[str, str]:
         """The active models that cannot be called, with the remedy."""
         return {
             model.id: self._remedies.get(model.provider, "no adapter serves this provider; set its URL with POINTSMAN_PROVIDER_URLS")
             for model in catalog.active
-            if model.provider not in self._adapters and model.id not in self._played
+            if not self.serves(model.id)
         }
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:

@@ -20,7 +20,7 @@ from learning.posterior import Posterior
 from learning.propensities import uniform_draw
 from router.domain.calling import Calling, busy, remedies
 from router.domain.catalog import Catalog
-from router.domain.decisions import Decision, Exclusion
+from router.domain.decisions import Decision, Exclusion, unlogged
 from router.domain.eligibility import Forecast, Screen, within_limits
 from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
@@ -54,6 +54,8 @@ class RoutingRules:
     fallback_model: str | None
     half_life_records: float
     """Of the learned state that decisions are taken from."""
+    trusted_judges: tuple[str, ...]
+    """Those that the others are measured by there."""
     salt: bytes
     """Of the draws."""
     pins: Mapping[str, Pin] = field(default_factory=dict)
@@ -88,6 +90,18 @@ class _Standing:
     excluded: tuple[Exclusion, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """What a decision would be drawn from; the arrays are in the order of ``models``."""
+
+    models: tuple[str, ...]
+    propensities: FloatArray
+    estimates: Estimates
+    about: Beliefs
+    excluded: tuple[Exclusion, ...]
+    preference: Preference
+
+
 class RoutingService:
     """Decides. The learned state and the catalogue are immutable values that others swap."""
 
@@ -99,12 +113,15 @@ class RoutingService:
         posterior: Callable[[], Posterior],
         clock: Callable[[], float],
         new_id: Callable[[str], str],
+        draw: Callable[[str], int] | None = None,
     ) -> None:
+        """``draw``: 24 bits for a decision's id; those of the salt unless given."""
         self._writer = writer
         self._rules = rules
         self._posterior = posterior
         self._clock = clock
         self._new_id = new_id
+        self._draw = draw or (lambda decision_id: uniform_draw(rules.salt, decision_id))
         self._policies: dict[str, Policy] = {}
         try:
             self._policies[rules.policy] = make(rules.policy, **rules.policy_parameters)
@@ -137,8 +154,8 @@ class RoutingService:
         Raises ``NoEligibleModel``, ``TaskInvalid``, ``Overloaded``, ``StorageUnavailable``.
         """
         decision = self.decide(task)
-        await self._writer.write(decision)
-        return decision
+        committed = await self._writer.write(decision)
+        return decision if committed.logged else unlogged(decision)
 
     def decide(self, task: Task, calling: Calling | None = None) -> Decision:
         """Decide without logging; with ``calling`` only among models that can be called now.
@@ -166,7 +183,7 @@ class RoutingService:
             index, propensities, name = kept.index, np.eye(len(about.models))[kept.index], "episode"
             reason = kept.reason
         else:
-            u = uniform_draw(self._rules.salt, decision_id)
+            u = self._draw(decision_id)
             choice = choose(policy, about, u)
             index, propensities, forced = choice.index, choice.propensities, False
             reason = reason_of(index, about, estimates, standing.relaxed)
@@ -195,6 +212,15 @@ class RoutingService:
             alternatives=alternatives(index, about, estimates, standing.preference, propensities, best),
             expected=expected(estimates, index),
         )
+
+    def consider(self, task: Task, calling: Calling) -> Considered | None:
+        """What is expected of each eligible model, and with which probability it would be drawn; None where none is eligible."""
+        standing = self._stand(task, _features(task), self._posterior(), replace(calling, model=None))
+        if not len(standing.offers.models):
+            return None
+        propensities = choose(self._policy(task), standing.about, 0).propensities
+        about = standing.about
+        return Considered(tuple(about.models), propensities, standing.estimates, about, standing.excluded, standing.preference)
 
     def next_best(self, task: Task, calling: Calling, tried: Collection[str]) -> str | None:
         """The eligible model with the best expected utility that was not tried and can be called now; None where there is none."""
@@ -426,21 +452,21 @@ class RoutingService:
             "context_tokens": task.context_tokens,
             "expected_output_tokens": task.expected_output_tokens,
             "max_output_tokens": task.max_output_tokens,
-            "needs": sorted(task.needs),
+            "needs": sorted(task.needs) or None,
             "modalities": sorted(task.modalities),
             "speed": task.speed,
             "max_cost_usd": limits.max_cost_usd,
             "max_latency_s": limits.max_latency_s,
             "min_quality": limits.min_quality,
             "models": None if limits.models is None else sorted(limits.models),
-            "exclude": sorted(limits.exclude),
+            "exclude": sorted(limits.exclude) or None,
             "providers": None if limits.providers is None else sorted(limits.providers),
             "weights": [weights.quality, weights.cost, weights.latency],
             "references": [self._rules.cost_reference_usd, self._rules.latency_reference_s],
             "explore": task.explore,
             "type_confidence": task.type_confidence,
         }
-        return {name: value for name, value in kept.items() if value is not None and value != []}
+        return {name: value for name, value in kept.items() if value is not None}
 
 
 def _features(task: Task) -> FloatArray:

@@ -11,7 +11,7 @@ import structlog
 from adapters.errors import AccessDenied, AdapterError, ModelNotServed, ProviderTimeout, RequestRejected
 from adapters.types import Completion, Delta, TextDelta
 from router.domain.classify import estimate_tokens
-from router.domain.decisions import Decision
+from router.domain.decisions import Decision, is_unlogged, unlogged
 from router.domain.events import Attempt, Committed, CostSource, Outcome, Status, Write
 from router.errors import AllModelsBusy, AllModelsFailed, BudgetExhausted, RequestRefused, RouterError
 from router.services.billing import Billing
@@ -114,6 +114,11 @@ class Run:
         committed.add_done_callback(recorded)
         means.switching.admit(decision.model)
 
+    async def logged(self) -> None:
+        """Return when the decision is durable, or known not to be."""
+        if not (await self.committed).logged and not is_unlogged(self.decision.id):
+            self.decision = unlogged(self.decision)
+
     def start(self) -> Tried:
         """Begin the next attempt."""
         self._names.add(self.request.model)
@@ -136,7 +141,7 @@ class Run:
                 raise
         if following is None or not switching.admit(following):
             self._failed(tried, exc, last=True)
-            await self.committed
+            await self.logged()
             raise self._refusal(exc)
         self._failed(tried, exc, last=False)
         self.request = replace(self.request, model=following)

@@ -13,6 +13,7 @@ from learning.features import SCHEMA_VERSION
 from learning.learner import Learner
 from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
+from learning.voices import Voices
 from router.domain.catalog import Catalog
 from router.domain.events import Group, News, Snapshot
 from router.domain.evidence import fold
@@ -106,6 +107,11 @@ class TrainingService:
     def incidents(self) -> Sequence[Incident]:
         """Changes of models that were found, oldest first."""
         return self._learner.incidents
+
+    @property
+    def voices(self) -> Voices:
+        """What each judge and source has said and is worth."""
+        return self._learner.statistics.voices
 
     def use_catalog(self, catalog: Catalog) -> None:
         """Report on the models of this catalogue. The learner knows them from the log (``Regime``)."""

@@ -1,5 +1,6 @@
 """The store without a disk, for the demo and for tests: it keeps every promise but durability."""
 
+import math
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -269,6 +270,15 @@ class MemoryStore:
     def latest_snapshot(self, features_schema: int) -> Snapshot | None:
         with self._lock:
             return next((s for s in reversed(self._snapshots) if s.features_schema == features_schema), None)
+
+    def judging_usd(self, since: float) -> float:
+        with self._lock:
+            first = (one for many in self._revisions.values() for one in many if one.revision == 1 and one.at >= since)
+            return math.fsum(one.cost_usd or 0.0 for one in first)
+
+    def snapshot_before(self, seq: int, features_schema: int) -> Snapshot | None:
+        with self._lock:
+            return next((s for s in reversed(self._snapshots) if s.features_schema == features_schema and s.seq <= seq), None)
 
     def counts(self) -> dict[str, int]:
         with self._lock:

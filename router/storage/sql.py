@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, func, insert, select, text
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
@@ -316,10 +316,21 @@ class SqlStore:
             connection.execute(delete(snapshots).where(snapshots.c.id.not_in(kept)))
 
     def latest_snapshot(self, features_schema: int) -> Snapshot | None:
-        query = select(snapshots).where(snapshots.c.features_schema == features_schema).order_by(snapshots.c.id.desc()).limit(1)
+        return self._snapshot(features_schema)
+
+    def snapshot_before(self, seq: int, features_schema: int) -> Snapshot | None:
+        return self._snapshot(features_schema, snapshots.c.seq <= seq)
+
+    def _snapshot(self, features_schema: int, *which: ColumnElement[bool]) -> Snapshot | None:
+        query = select(snapshots).where(snapshots.c.features_schema == features_schema, *which).order_by(snapshots.c.id.desc()).limit(1)
         with self._reading() as connection:
             row = connection.execute(query).first()
         return None if row is None else Snapshot(**{name: getattr(row, name) for name in SNAPSHOT_FIELDS})
+
+    def judging_usd(self, since: float) -> float:
+        paid = (feedback.c.at >= since) & (feedback.c.revision == 1) & feedback.c.cost_usd.is_not(None)
+        with self._reading() as connection:
+            return float(connection.execute(select(func.sum(feedback.c.cost_usd)).where(paid)).scalar() or 0.0)
 
     def counts(self) -> dict[str, int]:
         query = select(*[select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in RECORDS])

@@ -17,3 +17,18 @@ def test_impossible_amounts_are_refused(store, make, changes):
     _, result = store.commit([make.decision("d1"), make.feedback("f1", **changes)])
     assert type(result) is RouterError
     assert store.counts()["feedback"] == 0
+
+
+def test_what_was_spent_on_judging_is_summed_once_per_score(store, make):
+    store.commit(
+        [
+            make.decision("d1"),
+            make.feedback("f1", cost_usd=0.002, at=100.0),
+            make.feedback("f2", judge="llm", cost_usd=0.003, at=200.0),
+            make.feedback("f3", judge="user", at=200.0),
+            make.change("f2", 0.5, at=300.0),
+        ]
+    )
+    assert store.judging_usd(0.0) == pytest.approx(0.005)
+    assert store.judging_usd(150.0) == pytest.approx(0.003)
+    assert store.judging_usd(301.0) == 0.0

@@ -1,0 +1,159 @@
+"""``POST /v1/evaluate`` and ``POST /v1/whatif``: what another policy, weights, prices or models would have meant, from the log."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from router.api.access import READ, allow
+from router.api.hot import answer
+from router.api.reading import read
+from router.api.schemas import Body, ModelId, Name, Share, Usd, Weights
+from router.api.services import services_of
+from router.domain import tasks
+from router.domain.candidates import Candidate
+from router.domain.evaluation import Comparison
+from router.domain.recall import Scope
+from router.errors import StorageUnavailable
+from router.services.evaluation import EvaluationService
+
+
+class IntervalView(BaseModel):
+    """An estimate with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class SupportView(BaseModel):
+    """What the log holds about the candidate."""
+
+    decisions: int
+    observed: int = Field(description="Decisions with this quantity reported.")
+    effective: float = Field(description="As many equally weighted outcomes as tell as much; below 30 nothing is claimed.")
+    largest_share: float = Field(description="Of all weight, on one decision.")
+    largest_weight: float
+    mean_weight: float = Field(description="1 in expectation, where the logged probabilities are right.")
+    matched: float = Field(description="Share of the decisions whose model the candidate might have chosen as well.")
+    unsupported: float = Field(description="Share of the candidate's choices that the log could never have drawn.")
+    doubts: tuple[str, ...]
+
+
+class ValueView(BaseModel):
+    """One quantity per decision, as it was and as it would be; null where the log cannot tell."""
+
+    now: IntervalView | None
+    then: IntervalView | None
+    difference: IntervalView | None = Field(description="Paired: then less now.")
+    difference_any_time: IntervalView | None = Field(description="The same, valid however often one looks.")
+    estimators: dict[str, float | None] = Field(description="Other estimates of `then`, for sensitivity; clipped ones are biased.")
+    support: SupportView
+
+
+class TrafficView(BaseModel):
+    """Share of the decisions that a model gets."""
+
+    model: str
+    now: float
+    then: IntervalView
+
+
+class ComparisonView(BaseModel):
+    """A candidate against what was done."""
+
+    candidate: str
+    verdict: Literal["better", "worse", "no difference shown", "cannot tell"] = Field(description="Of utility, at 95 %.")
+    doubts: tuple[str, ...]
+    decisions: int
+    not_drawn: int = Field(description="Fallbacks and other forced decisions among those looked at; no estimate uses them.")
+    since: float | None
+    until: float | None
+    utility: ValueView | None
+    quality: ValueView | None
+    cost_usd: ValueView | None
+    latency_s: ValueView | None
+    traffic: tuple[TrafficView, ...]
+
+
+MAX_LAST = 50_000
+Models = Annotated[dict[ModelId, Share], Field(max_length=1000)]
+
+
+class TokenPrice(Body):
+    """USD per million tokens."""
+
+    input_usd_per_mtok: Usd
+    output_usd_per_mtok: Usd
+
+
+class CandidateIn(Body):
+    """What would be different. At most one of `policy`, `model` and `rules`; whatever is left out stays as it was at each decision."""
+
+    policy: Name | None = Field(default=None, description="A registered policy; it decides from what was known then.")
+    parameters: Annotated[dict[Name, float], Field(max_length=50)] = Field(default={}, description="Of the policy.")
+    model: ModelId | None = Field(default=None, description="This one for everything.")
+    rules: Annotated[dict[Name, ModelId], Field(max_length=1000)] | None = Field(
+        default=None, description="The model of each task type; other types are drawn as they were."
+    )
+    weights: Weights | None = Field(default=None, description="Of every request.")
+    prices: Annotated[dict[ModelId, TokenPrice], Field(max_length=1000)] = Field(default={})
+    without: Annotated[frozenset[ModelId], Field(max_length=1000)] = Field(default=frozenset(), description="Models that are dropped.")
+    caps: Models = Field(default={}, description="Largest share of the traffic, by model.")
+    last: Annotated[int, Field(ge=2, le=MAX_LAST)] = Field(default=2_000, description="Decisions to look at, from the end of the log.")
+    task_type: Name | None = Field(default=None, description="Only decisions of this type.")
+    since: Annotated[float, Field(ge=0, le=1e12)] | None = Field(default=None, description="Unix time; only decisions from then on.")
+
+
+def candidate_of(given: CandidateIn, default: tasks.Weights) -> Candidate:
+    """The candidate that a request describes; weights it leaves out are the service's."""
+    weights = given.weights
+    return Candidate(
+        policy=given.policy,
+        parameters=given.parameters,
+        model=given.model,
+        rules=given.rules,
+        weights=None
+        if weights is None
+        else tasks.Weights(
+            default.quality if weights.quality is None else weights.quality,
+            default.cost if weights.cost is None else weights.cost,
+            default.latency if weights.latency is None else weights.latency,
+        ),
+        prices={model: (price.input_usd_per_mtok, price.output_usd_per_mtok) for model, price in given.prices.items()},
+        without=given.without,
+        caps=given.caps,
+    )
+
+
+def scope_of(given: CandidateIn) -> Scope:
+    """The decisions that a request asks about."""
+    return Scope(last=given.last, task_type=given.task_type, since=given.since)
+
+
+async def evaluate(request: Request) -> Response:
+    """What the decisions of the log would have been worth, had the candidate drawn them: doubly robust estimates with 95 % intervals.
+
+    `verdict` is `cannot tell`, and the figures are null, where the log holds too little about the candidate; `doubts` says why.
+    """
+    return await _compared(request, EvaluationService.evaluate)
+
+
+async def what_if(request: Request) -> Response:
+    """Before you save a change: the traffic, quality, cost and latency to expect of as many decisions to come as were looked at.
+
+    The intervals hold what those decisions will show, if they are like the ones of the log. `cannot tell` as for `/v1/evaluate`.
+    """
+    return await _compared(request, EvaluationService.what_if)
+
+
+async def _compared(request: Request, kind: Callable[[EvaluationService, Candidate, Scope], Comparison]) -> Response:
+    await allow(request, READ)
+    services = services_of(request)
+    given = await read(request, CandidateIn)
+    if services.evaluation is None:
+        raise StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
+    return answer(await asyncio.to_thread(kind, services.evaluation, candidate_of(given, services.default_weights), scope_of(given)))

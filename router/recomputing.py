@@ -1,0 +1,43 @@
+"""Builds what decided once, from what the log keeps of it, to be asked again."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+
+from learning.posterior import Posterior
+from router.domain.catalog import Catalog
+from router.domain.events import Committed, Regime, Write
+from router.domain.ids import new_id
+from router.errors import StorageUnavailable
+from router.services.routing import RoutingRules, RoutingService
+
+
+def decide_again(
+    regime: Regime,
+    unavailable: Mapping[str, str],
+    posterior: Callable[[], Posterior],
+    *,
+    clock: Callable[[], float] = time.time,
+    name: Callable[[str], str] = new_id,
+    draw: Callable[[str], int] | None = None,
+) -> RoutingService | None:
+    """What decided under a regime; it writes nothing. None where a release that decided otherwise logged the regime.
+
+    ``clock``, ``name`` and ``draw`` say when, under which id and with which draw it decides.
+    """
+    kept = {name: value for name, value in regime.policy.items() if name != "pins"}  # what a rules file said was not drawn
+    if kept.keys() != {field.name for field in fields(RoutingRules)} - {"salt", "pins"}:
+        return None
+    rules = RoutingRules(**(kept | {"trusted_judges": tuple(kept["trusted_judges"])}), salt=b"")
+    routing = RoutingService(_NoLog(), rules, posterior=posterior, clock=clock, new_id=name, draw=draw)
+    routing.use_catalog(Catalog(regime.models))
+    routing.use_unavailable(unavailable)
+    return routing
+
+
+class _NoLog:
+    """Stands where a running service has its log."""
+
+    async def write(self, record: Write) -> Committed:
+        del record
+        raise StorageUnavailable("what is decided again is not logged")

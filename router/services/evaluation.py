@@ -1,0 +1,233 @@
+"""Off-policy evaluation and what-if: what a candidate would have done with the decisions of the log, and what that was worth."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from learning.arrays import FloatArray
+from learning.choice import Estimates, Preference, beliefs
+from learning.errors import IncompatibleState
+from learning.policies import Policy, make
+from learning.posterior import Posterior
+from router.domain.calling import Calling
+from router.domain.candidates import Candidate
+from router.domain.catalog import Catalog
+from router.domain.decisions import Decision
+from router.domain.evaluation import Comparison, Look, compare, expectations, worth
+from router.domain.events import DecisionRecord, Regime
+from router.domain.models import Price
+from router.domain.recall import Scope, calling_of, result_of, task_of, unavailable_of, weights_of
+from router.domain.refold import Refold
+from router.domain.tasks import Task
+from router.errors import StorageUnavailable
+from router.ports import Store
+
+_PAGE = 500
+
+Progress = Callable[[int, int], None]
+
+
+class Considered(Protocol):
+    """What a decision would be drawn from."""
+
+    @property
+    def models(self) -> tuple[str, ...]: ...
+
+    @property
+    def propensities(self) -> FloatArray: ...
+
+    @property
+    def estimates(self) -> Estimates: ...
+
+
+class Deciding(Protocol):
+    """Decides as the service would have."""
+
+    def consider(self, task: Task, calling: Calling) -> Considered | None: ...
+
+
+class Rebuild(Protocol):
+    """Makes what decided under a regime; None where the regime was logged by a release that decided otherwise."""
+
+    def __call__(self, regime: Regime, unavailable: Mapping[str, str], posterior: Callable[[], Posterior]) -> Deciding | None: ...
+
+
+class EvaluationService:
+    """Reads the log and recomputes what was believed at each decision. Synchronous and busy: call it in a thread or another process."""
+
+    def __init__(self, store: Store, rebuild: Rebuild, catalog: Callable[[], Catalog]) -> None:
+        self._store = store
+        self._rebuild = rebuild
+        self._catalog = catalog
+
+    def evaluate(self, candidate: Candidate, scope: Scope | None = None, tell: Progress | None = None) -> Comparison:
+        """What the decisions of the log would have been worth, had the candidate drawn them.
+
+        Raises ``TaskInvalid``, ``ModelNotFound``, ``StorageUnavailable``.
+        """
+        return self._compare(candidate, scope or Scope(), tell, ahead=False)
+
+    def what_if(self, candidate: Candidate, scope: Scope | None = None, tell: Progress | None = None) -> Comparison:
+        """What as many decisions to come would show under the candidate, if they are like those of the log.
+
+        Raises ``TaskInvalid``, ``ModelNotFound``, ``StorageUnavailable``.
+        """
+        return self._compare(candidate, scope or Scope(), tell, ahead=True)
+
+    def _compare(self, candidate: Candidate, scope: Scope, tell: Progress | None, *, ahead: bool) -> Comparison:
+        candidate.checked(self._catalog())
+        records = self._records(scope)
+        drawn = [record for record in records if not record.decision.forced]
+        looks = list(self._looks(drawn, candidate, tell))
+        return compare(looks, candidate, not_drawn=len(records) - len(drawn), ahead=ahead)
+
+    def _records(self, scope: Scope) -> list[DecisionRecord]:
+        """Oldest first."""
+        found: list[DecisionRecord] = []
+        before: int | None = None
+        while len(found) < scope.last:
+            limit = min(_PAGE, scope.last - len(found))
+            page = self._store.decisions(before_seq=before, limit=limit, task_type=scope.task_type)
+            found += [record for record in page if scope.since is None or record.decision.at >= scope.since]
+            if len(page) < limit or (scope.since is not None and page[-1].decision.at < scope.since):
+                break
+            before = page[-1].seq
+        return found[::-1]
+
+    def _looks(self, records: list[DecisionRecord], candidate: Candidate, tell: Progress | None) -> Iterator[Look]:
+        then = _Then(self._store, self._rebuild, candidate)
+        records.sort(key=lambda record: record.decision.policy_seq)
+        for i, record in enumerate(records):
+            try:
+                look = then.look(record)
+            except IncompatibleState:
+                continue  # encoded under an older feature schema
+            if look is not None:
+                yield look
+            if tell is not None:
+                tell(i + 1, len(records))
+
+
+class _Then:
+    """Recomputes decisions, under what was and under what the candidate changes, in order of the learned state they were taken from."""
+
+    def __init__(self, store: Store, rebuild: Rebuild, candidate: Candidate) -> None:
+        self._store = store
+        self._rebuild = rebuild
+        self._candidate = candidate
+        self._regimes: dict[tuple[str, str], Regime | None] = {}
+        self._refolds: dict[tuple[float, tuple[str, ...]], Refold] = {}
+        self._deciding: dict[tuple[object, ...], Deciding | None] = {}
+        self._policies: dict[tuple[object, ...], Policy] = {}
+        self._posterior: Posterior | None = None
+
+    def look(self, record: DecisionRecord) -> Look | None:
+        """None where the log does not say what the decision was taken by."""
+        decision, candidate = record.decision, self._candidate
+        regime = self._regime(decision)
+        if regime is None:
+            return None
+        folded = regime.policy["half_life_records"], tuple(regime.policy["trusted_judges"])
+        refold = self._refolds.setdefault(folded, Refold(self._store, *folded))
+        self._posterior = refold.posterior(decision.policy_seq, intervals="min_quality" in decision.request)
+        task, calling = task_of(decision), calling_of(decision)
+        decider = self._decider(regime, decision, changed=False)
+        own = None if decider is None else decider.consider(task, calling)
+        if own is None or own.models != decision.eligible:
+            return None
+        references = decision.request["references"]
+        weights = weights_of(decision) if candidate.weights is None else candidate.weights
+        value = worth(weights, references)
+        asked = task if candidate.weights is None else replace(task, weights=candidate.weights)
+        other: Considered | None = own
+        if candidate.prices or candidate.without:
+            changed = self._decider(regime, decision, changed=True)
+            other = None if changed is None else changed.consider(asked, calling)
+        if other is None:
+            return None
+        logged = np.array(decision.propensities)
+        target = self._target(decision, other, logged, Preference(value[0], -value[1], -value[2]))
+        models, columns = _aligned(own, other, logged, target)
+        prices = self._prices(record)
+        return Look(
+            task_type=decision.task_type,
+            models=models,
+            drawn=models.index(decision.model),
+            logged=columns[0],
+            target=columns[1],
+            now=columns[2],
+            then=columns[3],
+            result=result_of(record),
+            cost_then=result_of(record, prices).cost_usd,
+            weights=value,
+            at=decision.at,
+            episode=decision.episode_id,
+        )
+
+    def _target(self, decision: Decision, other: Considered, logged: FloatArray, preference: Preference) -> FloatArray:
+        candidate = self._candidate
+        drawing = candidate.policy_for(decision.task_type)
+        if drawing is None and candidate.weights is None:
+            return other.propensities if candidate.prices or candidate.without else logged
+        about = beliefs(_Named(other.models), other.estimates, preference)  # type: ignore[arg-type]  # it reads the names only
+        if drawing is None:
+            drawing = self._drawing(decision)
+        key = (drawing[0], *sorted(drawing[1].items()))
+        policy = self._policies.get(key)
+        if policy is None:
+            policy = self._policies[key] = make(drawing[0], **drawing[1])
+        return policy.propensities(about)
+
+    def _drawing(self, decision: Decision) -> tuple[str, dict[str, Any]]:
+        """What drew the decision: its policy, with the settings' parameters where it was the default one."""
+        regime = self._regime(decision)
+        own = regime is not None and regime.policy["policy"] == decision.policy
+        return decision.policy, dict(regime.policy["policy_parameters"]) if own and regime is not None else {}
+
+    def _prices(self, record: DecisionRecord) -> Price | None:
+        served = (record.outcome.model if record.outcome is not None else None) or record.decision.model
+        pair = self._candidate.prices.get(served)
+        return None if pair is None else Price(*pair)
+
+    def _regime(self, decision: Decision) -> Regime | None:
+        key = decision.catalog_version, decision.policy_version
+        if key not in self._regimes:
+            self._regimes[key] = self._store.regime(*key)
+        return self._regimes[key]
+
+    def _decider(self, regime: Regime, decision: Decision, *, changed: bool) -> Deciding | None:
+        unavailable = unavailable_of(decision)
+        key = (regime.catalog_version, regime.policy_version, changed, *sorted(unavailable))
+        if key not in self._deciding:
+            catalog = Catalog(regime.models)
+            wanted = replace(regime, models=self._candidate.changed(catalog).models) if changed else regime
+            self._deciding[key] = self._rebuild(wanted, unavailable, self._now)
+        return self._deciding[key]
+
+    def _now(self) -> Posterior:
+        if self._posterior is None:
+            raise StorageUnavailable("nothing was folded yet")
+        return self._posterior
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    models: tuple[str, ...]
+
+
+def _aligned(
+    own: Considered, other: Considered, logged: FloatArray, target: FloatArray
+) -> tuple[tuple[str, ...], tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
+    """Both sets of models as one: probabilities 0 and expectations NaN where a model was not eligible."""
+    now, then = expectations(own.estimates), expectations(other.estimates)
+    if own.models == other.models:
+        return own.models, (logged, target, now, then)
+    models = tuple(sorted({*own.models, *other.models}))
+    columns = []
+    for part, values in ((own, logged), (other, target), (own, now), (other, then)):
+        empty = np.zeros(len(models)) if values.ndim == 1 else np.full((len(models), values.shape[1]), np.nan)
+        empty[[models.index(m) for m in part.models]] = values
+        columns.append(empty)
+    return models, (columns[0], columns[1], columns[2], columns[3])
