@@ -27,11 +27,13 @@ from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
 from router.recomputing import decide_again
+from router.services.audit import AuditService
 from router.services.calls import ExecutionRules
 from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.guide import GuideService
+from router.services.history import HistoryService
 from router.services.judge_calls import JudgeCalls
 from router.services.judging import JudgingRules, JudgingService, Means
 from router.services.keys import KeyService
@@ -146,6 +148,8 @@ async def build(settings: Settings) -> Services:
         judging=judging,
         planning=PlanningService(routing, writer, lambda: models.catalog),
         evaluation=EvaluationService(store, decide_again, lambda: models.catalog),
+        audit=AuditService(store, decide_again),
+        history=HistoryService(store, Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
     )
 
 

@@ -15,9 +15,11 @@ from router.api.schemas import DecisionFilter, Name
 from router.api.services import services_of
 from router.domain.decisions import is_unlogged
 from router.domain.events import DecisionRecord
-from router.errors import DecisionNotFound, DecisionUnlogged
+from router.errors import DecisionNotFound, DecisionUnlogged, StorageUnavailable
 
 _MAX_ID = 128
+_MOST_FOLDED = 200_000
+"""Log records that are folded beside requests, for one answer."""
 
 
 async def list_decisions(request: Request, chosen: Annotated[DecisionFilter, Query()]) -> Response:
@@ -35,8 +37,16 @@ async def list_decisions(request: Request, chosen: Annotated[DecisionFilter, Que
     return answer({"decisions": [recounted(record) for record in found], "next_before_seq": following})
 
 
-async def get_decision(request: Request, decision_id: str) -> Response:
-    """One decision: the eligible models with their propensities, why the others were not eligible, what happened, and every score."""
+async def get_decision(
+    request: Request,
+    decision_id: str,
+    recompute: Annotated[bool, Query(description="Fold the log up to it and take the decision once more.")] = True,
+) -> Response:
+    """One decision: the eligible models with their propensities, why the others were not eligible, what happened, and every score.
+
+    `recomputed` is the same decision taken again from the log: `exact` says whether every bit came out the same, `models` what was
+    expected of each model then and which draws would have chosen it, `alternatives` what would have made each of them the first.
+    """
     await allow(request, READ)
     if is_unlogged(decision_id):
         raise DecisionUnlogged("this decision is not in the log", field="decision_id", remedy="the log was away when it was taken")
@@ -44,7 +54,26 @@ async def get_decision(request: Request, decision_id: str) -> Response:
     record = await asyncio.to_thread(services_of(request).store.decision, decision_id) if usable else None
     if record is None:
         raise DecisionNotFound("no decision has this id", field="decision_id", remedy="send the decision_id of a routing answer")
-    return answer(recounted(record))
+    told = recounted(record)
+    if recompute and (audit := services_of(request).audit) is not None:
+        told["recomputed"] = await asyncio.to_thread(audit.recompute, record, _MOST_FOLDED)
+    return answer(told)
+
+
+async def get_history(
+    request: Request, task_type: Annotated[Name, Path()], points: Annotated[int, Query(ge=2, le=200)] = 30
+) -> Response:
+    """How the preferences on a task type moved over the log, and which evidence moved them."""
+    await allow(request, READ)
+    services = services_of(request)
+    if services.history is None:
+        raise StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
+    if (last := await asyncio.to_thread(services.store.last_seq)) > _MOST_FOLDED:
+        raise StorageUnavailable(
+            f"the log has {last:,} records, more than the {_MOST_FOLDED:,} that are folded beside requests",
+            remedy="run 'pointsman history TASK_TYPE'",
+        )
+    return answer(await asyncio.to_thread(services.history.history, task_type, points))
 
 
 async def get_policy(request: Request) -> Response:

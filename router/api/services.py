@@ -13,10 +13,12 @@ from router.domain.decisions import Decision
 from router.domain.pins import Pin
 from router.domain.tasks import Task, Weights
 from router.ports import Store
+from router.services.audit import AuditService
 from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
 from router.services.guide import GuideService
+from router.services.history import HistoryService
 from router.services.judging import JudgingService
 from router.services.keys import KeyService
 from router.services.models import ModelService
@@ -107,7 +109,9 @@ class Services:
     planning: PlanningService | None = None
     """None: no plans are made."""
     evaluation: EvaluationService | None = None
-    """None: nothing reads the log back."""
+    """None: nothing reads the log back, as for the two below."""
+    audit: AuditService | None = None
+    history: HistoryService | None = None
 
     leads: Callable[[], bool] = field(default=lambda: True)
     """Whether this service does what only one of those on the log should do."""

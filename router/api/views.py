@@ -312,6 +312,93 @@ class ScoreView(BaseModel):
     sampling: float | None = Field(description="Probability with which the answer was drawn to be judged; null where nobody drew.")
 
 
+class WeighedView(BaseModel):
+    """What was expected of one eligible model, and what that was worth to the request."""
+
+    model: str
+    expected: Expected
+    failure_rate: float
+    utility: float
+    utility_sd: float
+    probability_best: float
+
+
+class AuditedView(BaseModel):
+    """One model that was eligible."""
+
+    model: str
+    weighed: WeighedView
+    propensity: float
+    draws: tuple[int, int] | None = Field(description="The 24-bit draws, first included and last not, that choose it.")
+
+
+class AuditView(BaseModel):
+    """The decision, taken once more from the log."""
+
+    decision_id: str
+    exact: bool | None = Field(description="Whether it came out the same to the last bit; null where it was not recomputed.")
+    differences: tuple[str, ...]
+    why_not: str | None
+    model: str | None
+    propensity: float | None
+    draw: int | None
+    policy_seq: int
+    state_digest: str | None = Field(description="Of the learned state it was taken from.")
+    models: tuple[AuditedView, ...]
+    alternatives: tuple[Alternative, ...]
+
+
+class SaidView(BaseModel):
+    """A score that was given, corrected or (null) retracted."""
+
+    seq: int
+    decision_id: str
+    model: str
+    judge: str
+    score: float | None
+
+
+class StandingView(BaseModel):
+    """The preferences at a position of the log."""
+
+    seq: int
+    at: float | None
+    preferences: dict[str, Any] = Field(description="As in `/v1/policy/{task_type}`.")
+
+
+class MoveView(BaseModel):
+    """What moved the expected quality of one model between two positions."""
+
+    from_seq: int
+    to_seq: int
+    model: str
+    before: float
+    after: float
+    scores: int
+    mean_score: float | None
+    failures: int
+    because: str
+
+
+class TurnView(BaseModel):
+    """The recommendation changed between two positions."""
+
+    from_seq: int
+    to_seq: int
+    before: str | None
+    after: str | None
+    scores: tuple[SaidView, ...]
+
+
+class HistoryView(BaseModel):
+    """The course of one task type."""
+
+    task_type: str
+    points: tuple[StandingView, ...]
+    moves: tuple[MoveView, ...]
+    turns: tuple[TurnView, ...]
+
+
 class DecisionView(_Chosen):
     """A decision as the log tells it."""
 
@@ -326,6 +413,7 @@ class DecisionView(_Chosen):
     outcome: OutcomeView | None
     attempts: list[AttemptView]
     feedback: list[ScoreView]
+    recomputed: AuditView | None = Field(default=None, description="Of one decision, unless `recompute=false`.")
 
 
 class DecisionPage(BaseModel):

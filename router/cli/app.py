@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from router.cli import battery, database, keys, models, rules, settings
+from router.cli.audit import audit, history
 from router.cli.demo import demo
 from router.cli.evaluate import evaluate, whatif
 from router.cli.guide import guide
@@ -52,6 +53,8 @@ app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
 app.command("evaluate")(evaluate)
+app.command("audit")(audit)
+app.command("history")(history)
 app.command("whatif")(whatif)
 app.command("plan")(plan)
 app.command("judges")(judges)

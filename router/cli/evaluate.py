@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from router.cli.audit import opened
 from router.cli.output import money, number, print_json, print_line, print_table, progress, share
 from router.cli.serve import DatabaseUrl
 
@@ -157,24 +158,13 @@ def _read_rules(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _service(database_url: str | None) -> "Iterator[tuple[EvaluationService, Any]]":
-    from router import config
     from router.cli.models import read_catalog
-    from router.errors import StorageUnavailable
     from router.recomputing import decide_again
     from router.services.evaluation import EvaluationService
-    from router.storage import schema
-    from router.storage.sql import SqlStore
 
-    settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    if settings.in_memory or not schema.check(settings.database_url).ready:
-        remedy = "name the service's database with --database-url; 'pointsman db upgrade' brings an older one up to date"
-        raise StorageUnavailable("there is no log of this release", field="database_url", remedy=remedy)
-    catalog = read_catalog(database_url)
-    store = SqlStore(settings.database_url)
-    try:
+    with opened(database_url) as (store, settings):
+        catalog = read_catalog(database_url)
         yield EvaluationService(store, decide_again, lambda: catalog), settings
-    finally:
-        store.close()
 
 
 def _told(made: "Comparison", as_json: bool, *, ahead: bool) -> None:

@@ -1,6 +1,7 @@
 """Says what a choice expects, why it was made, and what would have flipped it."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,6 +34,28 @@ def expected(estimates: Estimates, i: int) -> Expected:
         quality=_interval(float(estimates.quality[i]), float(estimates.quality_interval_var[i]), high=1.0),
         cost_usd=_positive(float(estimates.cost[i]), float(estimates.cost_var[i])),
         latency_s=_positive(float(estimates.latency[i]), float(estimates.latency_var[i])),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What was expected of one eligible model, and what that was worth to the request."""
+
+    model: str
+    expected: Expected
+    failure_rate: float
+    utility: float
+    utility_sd: float
+    """Of the belief, before it is tempered."""
+    probability_best: float
+
+
+def weighed(about: Beliefs, estimates: Estimates) -> tuple[Weighed, ...]:
+    """Every eligible model, in order."""
+    sd, best = np.broadcast_to(about.sd, about.mean.shape), about.probability_best
+    return tuple(
+        Weighed(model, expected(estimates, i), float(estimates.failure[i]), float(about.mean[i]), float(sd[i]), float(best[i]))
+        for i, model in enumerate(about.models)
     )
 
 

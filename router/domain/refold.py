@@ -55,6 +55,13 @@ class Refold:
                 learner.advance(seq)
         return learner
 
+    def ahead(self, seq: int) -> int:
+        """Log positions to go to ``seq``, from where it would start."""
+        if self._learner is not None and self._learner.seq <= seq:
+            return seq - self._learner.seq
+        snapshot = self._log.snapshot_before(seq, SCHEMA_VERSION)
+        return seq if snapshot is None else seq - snapshot.seq
+
     def posterior(self, seq: int, *, intervals: bool = True) -> Posterior:
         """What was believed at ``seq``: what a decision that names it as its ``policy_seq`` was taken from.
 

@@ -24,7 +24,7 @@ from router.domain.decisions import Decision, Exclusion, unlogged
 from router.domain.eligibility import Forecast, Screen, within_limits
 from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
-from router.domain.explanation import alternatives, expected, reason_of
+from router.domain.explanation import Weighed, alternatives, expected, reason_of, weighed
 from router.domain.models import Modality, Model
 from router.domain.offers import offers_of
 from router.domain.orchestration import Outlook
@@ -221,6 +221,11 @@ class RoutingService:
         propensities = choose(self._policy(task), standing.about, 0).propensities
         about = standing.about
         return Considered(tuple(about.models), propensities, standing.estimates, about, standing.excluded, standing.preference)
+
+    def weigh(self, task: Task, calling: Calling) -> tuple[Weighed, ...]:
+        """What is expected of each eligible model, or of the one that the request names; empty where none is eligible."""
+        standing = self._stand(task, _features(task), self._posterior(), calling)
+        return weighed(standing.about, standing.estimates) if len(standing.offers.models) else ()
 
     def next_best(self, task: Task, calling: Calling, tried: Collection[str]) -> str | None:
         """The eligible model with the best expected utility that was not tried and can be called now; None where there is none."""
