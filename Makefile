@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning bench-planning clean
+.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning bench-planning bench-storage soak-replicas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,7 +32,7 @@ check: ## everything that the continuous integration runs: lint, types, layers, 
 	@echo "check: lint, types, layers and tests, as in continuous integration"
 	@.ci/run
 
-bench: bench-route bench-gateway bench-learning bench-planning ## run every benchmark
+bench: bench-route bench-gateway bench-learning bench-planning bench-storage ## run every benchmark
 
 bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
@@ -42,6 +42,15 @@ bench-gateway: $(VENV)/dev.stamp $(LITELLM)/litellm.stamp ## CPU and latency of 
 	@echo "bench-gateway: chat completions through a local upstream, whole and streamed, beside LiteLLM's proxy and the direct call"
 	@$(PIP) install --editable ".[openai]"
 	@$(PY) -m benchmarks.gateway --litellm $(LITELLM) $(ARGS)
+
+bench-storage: $(VENV)/dev.stamp ## durable decisions per second on SQLite and PostgreSQL, beside the raw limit of each
+	@echo "bench-storage: 64 callers, each waiting for durability; the raw limit of the same database in the same run"
+	@$(PY) -m benchmarks.storage $(ARGS)
+
+soak-replicas: $(VENV)/dev.stamp ## four services on one PostgreSQL: stopped, killed, cut off (ARGS="agree" runs one of agree, outage, kill, connections)
+	@echo "soak-replicas: four services on one PostgreSQL under load and mischief; about ten minutes"
+	@$(PIP) install --editable ".[openai]"
+	@for scenario in $(or $(ARGS),agree outage connections kill); do $(PY) -m benchmarks.soak $$scenario || exit 1; done
 
 bench-learning: $(PEERS)/peers.stamp ## the learner against its peers on recorded outcomes (ARGS="--quick" for three minutes)
 	@echo "bench-learning: the learner and its peers on the same streams; results and picture in .bench/learning, resumable"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.output import FAILED, print_error, print_json, print_line, without_login
+from router.cli.output import FAILED, print_error, print_json, print_line, progress, without_login
 from router.cli.serve import DatabaseUrl
 
 app = typer.Typer(help="Create, upgrade and check the database.", no_args_is_help=True)
@@ -45,6 +45,24 @@ def check(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
         found = f"is at revision {state.current}" if state.current else "does not exist or is empty"
         print_error(f"the database {found}; this release needs {state.head}", field="database_url", remedy="run 'pointsman db upgrade'")
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def copy(
+    source: Annotated[str, typer.Option("--from", help="The database to copy; nobody may write to it meanwhile.")],
+    target: Annotated[str, typer.Option("--to", help="An empty one, of either kind: sqlite:///FILE or postgresql://...")],
+    as_json: Json = False,
+) -> None:
+    """Copy a whole database into an empty one, SQLite to PostgreSQL or back, and compare the two; all of it or nothing."""
+    from router.storage import copying
+
+    with progress("copying") as told:
+        rows = copying.copy(source, target, told)
+    if as_json:
+        print_json({"from": without_login(source), "to": without_login(target), "rows": rows})
+    else:
+        held = ", ".join(f"{count:,} {kind}" for kind, count in rows.items() if count)
+        print_line(f"{without_login(target)} holds what {without_login(source)} holds: {held or 'nothing yet'}")
 
 
 def _url(given: str | None) -> str:
