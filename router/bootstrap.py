@@ -37,6 +37,7 @@ from router.services.history import HistoryService
 from router.services.judge_calls import JudgeCalls
 from router.services.judging import JudgingRules, JudgingService, Means
 from router.services.keys import KeyService
+from router.services.metrics import Metrics, Readings
 from router.services.models import ModelService
 from router.services.outage import OutageWriter
 from router.services.planning import PlanningService
@@ -83,6 +84,8 @@ async def build(settings: Settings) -> Services:
         providers = await _providers(settings)
         judging = _judging(settings, store, writer, models, routing, providers)
         execution = _execution(settings, store, deciding, models, routing, keys, providers, judging)
+        metrics = Metrics(_readings(settings, writer, models, training, tallying, execution))
+        writer.on_written = metrics.written
     except BaseException:
         store.close()
         raise
@@ -139,6 +142,7 @@ async def build(settings: Settings) -> Services:
         tallying=tallying,
         guide=_guide(settings, store, models, routing, training),
         pins=routing.pins,
+        metrics=metrics,
         schema_revision=revision,
         leads=leads,
         bears_outage=lambda: isinstance(deciding, OutageWriter) and deciding.bearing,
@@ -331,6 +335,28 @@ def _sharing(settings: Settings, training: TrainingService, models: ModelService
     from router.storage.feed import LogFeed  # here: the driver comes with an extra
 
     return SharingService(lambda on_news: LogFeed(settings.database_url, on_news), training.hear, models)
+
+
+def _readings(
+    settings: Settings,
+    writer: GroupCommitWriter,
+    models: ModelService,
+    training: TrainingService,
+    tallying: TallyService,
+    execution: ExecutionService,
+) -> Readings:
+    return Readings(
+        waiting=lambda: writer.waiting,
+        most_waiting=settings.write_queue_max,
+        lag=lambda: training.lag,
+        seq=lambda: training.seq,
+        tallied=lambda: tallying.seq,
+        incidents=lambda: sum(incident.closed is None for incident in training.incidents),
+        resting=execution.resting,
+        active_models=lambda: len(models.catalog.active),
+        policy=settings.policy,
+        release=telemetry.release(),
+    )
 
 
 def _both(first: Callable[[Group], None], second: Callable[[Group], None]) -> Callable[[Group], None]:

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
@@ -18,6 +19,14 @@ _MAX_VALUE = 500
 _TEXT = frozenset({"prompt", "messages", "message_text", "content", "text", "comment", "completion", "answer", "body", "input", "headers"})
 _SECRET = re.compile(r"(^|_)(authorization|cookie|credentials?|dsn|keys?|passw(or)?d|salt|secrets?|token)$|database_url|api_?key", re.I)
 _URL_LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
+
+
+def release() -> str:
+    """This release's version."""
+    try:
+        return version("pointsman")
+    except PackageNotFoundError:
+        return "0+source"  # run from a checkout that is not installed
 
 
 def configure(level: str = "info", style: Literal["json", "console"] = "json") -> None:

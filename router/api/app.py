@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,6 +23,7 @@ from router.api import (
     health,
     incidents,
     judges,
+    metering,
     models,
     orchestrations,
     routing,
@@ -33,6 +33,7 @@ from router.api import (
 from router.api.hot import HotRoute
 from router.api.limits import BodyLimit
 from router.api.services import Services
+from router.telemetry import release
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def create_app(services: Services) -> FastAPI:
 
     app = FastAPI(
         title="Pointsman",
-        version=_release(),
+        version=release(),
         description=documentation.DESCRIPTION,
         openapi_tags=documentation.TAGS,
         lifespan=life,
@@ -135,11 +136,15 @@ def create_app(services: Services) -> FastAPI:
             openapi_extra=documentation.body(address.path, address.method, address.body, many=address.many is not None),
             route_class_override=HotRoute if address.hot else APIRoute,
         )
+    if services.metrics is not None:
+        app.router.add_route("/metrics", metering.metrics, include_in_schema=False)
     app.router.routes.extend(dashboard.routes(_shown(services)))
     app.router.routes.sort(key=lambda route: not isinstance(route, HotRoute))  # matching walks the list
     documentation.install(app, [address.body for address in TABLE if address.body is not None])
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes, receipt_s=services.settings.body_receipt_s)
+    if services.metrics is not None:
+        app.add_middleware(metering.Metered, requested=services.metrics.requested)
     return app
 
 
@@ -155,12 +160,6 @@ def _shown(services: Services) -> dashboard.Sources:
         status_of=errors.status_of,
     )
 
-
-def _release() -> str:
-    try:
-        return version("pointsman")
-    except PackageNotFoundError:
-        return "0+source"  # run from a checkout that is not installed
 
 
 def _responses(address: Address) -> dict[int | str, dict[str, Any]]:

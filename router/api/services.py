@@ -21,6 +21,7 @@ from router.services.guide import GuideService
 from router.services.history import HistoryService
 from router.services.judging import JudgingService
 from router.services.keys import KeyService
+from router.services.metrics import Metrics
 from router.services.models import ModelService
 from router.services.planning import PlanningService
 from router.services.tallying import TallyService
@@ -102,6 +103,8 @@ class Services:
     """None: nothing is learned from here."""
     pins: Mapping[str, Pin] = field(default_factory=dict)
     """Rules that are followed instead of the learner, by task type."""
+    metrics: Metrics | None = None
+    """None: nothing is counted for Prometheus."""
     execution: ExecutionService | None = None
     """None: the service decides and makes no calls."""
     judging: JudgingService | None = None

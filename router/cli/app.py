@@ -17,6 +17,7 @@ from router.cli.demo import demo
 from router.cli.evaluate import evaluate, whatif
 from router.cli.guide import guide
 from router.cli.judges import judges
+from router.cli.grafana import grafana
 from router.cli.output import FAILED, print_error
 from router.cli.plan import plan
 from router.cli.replay import replay
@@ -59,6 +60,7 @@ app.command("whatif")(whatif)
 app.command("plan")(plan)
 app.command("judges")(judges)
 app.command("guide")(guide)
+app.command("grafana")(grafana)
 app.add_typer(battery.app, name="battery")
 app.add_typer(rules.app, name="rules")
 app.add_typer(models.app, name="models")

@@ -121,6 +121,10 @@ class ExecutionService:
                 run.left(tried)
                 raise
 
+    def resting(self) -> dict[str, float]:
+        """Models that take no call now, with the seconds until they may."""
+        return self._switching.resting()
+
     async def close(self) -> None:
         """Give back connections."""
         await self.providers.close()

@@ -18,7 +18,7 @@ RETRY_AFTER_S = 1.0
 class GroupCommitWriter:
     """Commits writes in the order they are accepted. Lives on one event loop; owns one thread.
 
-    ``on_commit`` is called on the loop after each group that added to the log.
+    ``on_commit`` is called on the loop after each group that added to the log, ``on_written`` for each record that it added.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class GroupCommitWriter:
         on_commit: Callable[[Group], None] | None = None,
     ) -> None:
         self.on_commit = on_commit
+        self.on_written: Callable[[Write], None] | None = None
         self._store = store
         self._max_queue = max_queue
         self._max_group = max_group
@@ -139,6 +140,10 @@ class GroupCommitWriter:
                 future.set_result(result)
             else:
                 future.set_exception(result)
+        if self.on_written is not None:
+            for (record, _), result in zip(group, results, strict=True):
+                if isinstance(result, Committed) and not result.repeated:
+                    self.on_written(record)
         added = group_of([record for record, _ in group], results)
         if added is not None and self.on_commit is not None:
             self.on_commit(added)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvicorn
 
 from router import bootstrap, config
@@ -66,6 +67,7 @@ class Service:
     """Pointsman on a free loopback port."""
 
     def __init__(self, url: str, **settings: Any) -> None:
+        structlog.reset_defaults()  # an earlier test's service wrote to a stream that is closed by now
         self._settings = config.load(**({"database_url": url, "durability": "normal", "log_level": "warning"} | settings))
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -1,0 +1,191 @@
+"""What Prometheus reads: counts of what this process did, and gauges of how the service stands.
+
+Every record is counted once, when it is durable. Labels come from a bounded vocabulary: a value beyond it is counted as ``other``.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from router.domain.decisions import Decision
+from router.domain.events import Attempt, Feedback, Outcome, Status, Write
+from router.domain.keys import ApiKey, window
+
+MOST_VALUES = 200
+"""Distinct values of one label."""
+OTHER, UNKNOWN = "other", "unknown"
+_REMEMBERED = 20_000
+"""Decisions whose outcome and scores are awaited; a later one counts under ``unknown``."""
+_REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_CALL_S = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
+
+
+M = TypeVar("M", Counter, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """How the service stands, read when Prometheus asks."""
+
+    waiting: Callable[[], int]
+    most_waiting: int
+    lag: Callable[[], int]
+    seq: Callable[[], int]
+    tallied: Callable[[], int]
+    incidents: Callable[[], int]
+    resting: Callable[[], Iterable[str]]
+    active_models: Callable[[], int]
+    policy: str
+    release: str
+
+
+@dataclass(slots=True)
+class _Vocabulary:
+    known: set[str] = field(default_factory=set)
+
+    def __call__(self, value: str) -> str:
+        if value in self.known:
+            return value
+        if len(self.known) >= MOST_VALUES:
+            return OTHER
+        self.known.add(value)
+        return value
+
+
+class _Children(Generic[M]):
+    """The series of one metric by their labels: finding one in a dict costs a third of asking the library for it."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric: M = metric
+        self._found: dict[tuple[str, ...], M] = {}
+
+    def __call__(self, *labels: str) -> M:
+        child = self._found.get(labels)
+        if child is None:
+            child = self._found[labels] = self._metric.labels(*labels)
+        return child
+
+
+class Metrics:
+    """Counts on the event loop. ``written`` and ``requested`` cost a few microseconds each."""
+
+    def __init__(self, readings: Readings) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._standing = _Standing(readings)
+        self._registry.register(self._standing)
+        ProcessCollector(registry=self._registry)
+        self._models, self._types, self._judges = _Vocabulary(), _Vocabulary(), _Vocabulary()
+        self._decided: OrderedDict[str, str] = OrderedDict()
+        self._requests = self._counter("http_requests", "Answered HTTP requests.", "route", "method", "status")
+        self._took = self._histogram("http_request_duration_seconds", "Time to answer, streams included.", _REQUEST_S, "route", "method")
+        self._decisions = self._counter(
+            "decisions", "Decisions; kind is drawn, forced (not drawn by the policy) or fallback.", "model", "task_type", "kind"
+        )
+        self._attempts = self._counter("attempts", "Provider calls made by the service.", "model", "status")
+        self._outcomes = self._counter("outcomes", "What became of decisions, by the model that served.", "model", "status")
+        self._latency = self._histogram("call_latency_seconds", "Latency of answered calls.", _CALL_S, "model")
+        self._first = self._histogram("call_first_token_seconds", "Time to the first token of answered calls.", _CALL_S, "model")
+        self._cost = self._counter("cost_usd", "US dollars spent, as reported or computed when the call ended.", "model")
+        self._unpriced = self._counter("cost_unknown", "Answered calls of unknown cost.", "model")
+        self._tokens = self._counter("tokens", "Tokens of calls.", "model", "direction")
+        self._scores = self._counter("scores", "Scores given, by judge.", "judge")
+        self._scored = self._counter("scored", "Scores given, by the model that was decided for.", "model")
+        self._points = self._counter("score_points", "Sum of those scores, each in [0, 1].", "model")
+
+    def written(self, record: Write) -> None:
+        """Count a record that was committed now."""
+        match record:
+            case Decision():
+                model = self._models(record.model)
+                kind = "fallback" if record.fallback else "forced" if record.forced else "drawn"
+                self._decisions(model, self._types(record.task_type), kind).inc()
+                self._decided[record.id] = model
+                if len(self._decided) > _REMEMBERED:
+                    self._decided.popitem(last=False)
+            case Attempt():
+                self._attempts(self._models(record.model), record.status.value).inc()
+            case Outcome():
+                self._ended(record)
+            case Feedback():
+                model = self._decided.get(record.decision_id, UNKNOWN)
+                self._scores(self._judges(record.judge)).inc()
+                self._scored(model).inc()
+                self._points(model).inc(record.score)
+
+    def _ended(self, outcome: Outcome) -> None:
+        model = self._decided.get(outcome.decision_id, UNKNOWN) if outcome.model is None else self._models(outcome.model)
+        self._decided[outcome.decision_id] = model  # scores are about the one that served
+        self._outcomes(model, outcome.status.value).inc()
+        if outcome.input_tokens:
+            self._tokens(model, "input").inc(outcome.input_tokens)
+        if outcome.output_tokens:
+            self._tokens(model, "output").inc(outcome.output_tokens)
+        if outcome.cost_usd is not None:
+            self._cost(model).inc(outcome.cost_usd)
+        if outcome.status is Status.OK:
+            if outcome.cost_usd is None:
+                self._unpriced(model).inc()
+            if outcome.latency_s is not None:
+                self._latency(model).observe(outcome.latency_s)
+            if outcome.ttft_s is not None:
+                self._first(model).observe(outcome.ttft_s)
+
+    def requested(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an answered request; ``route`` is the template, never the address itself."""
+        self._requests(route, method, str(status)).inc()
+        self._took(route, method).observe(seconds)
+
+    def exposition(self, keys: Iterable[ApiKey], drawn_usd: Mapping[tuple[str, int], float], now: float) -> bytes:
+        """Everything, in Prometheus' text format."""
+        self._standing.budgets = {
+            key.name: (drawn_usd.get((key.id, window(key.budget.period, now)[0]), 0.0), key.budget.usd)
+            for key in keys
+            if key.budget is not None and key.usable(now)
+        }
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, about: str, *labels: str) -> _Children[Counter]:
+        return _Children(Counter(f"pointsman_{name}", about, labels, registry=self._registry))
+
+    def _histogram(self, name: str, about: str, buckets: tuple[float, ...], *labels: str) -> _Children[Histogram]:
+        return _Children(Histogram(f"pointsman_{name}", about, labels, buckets=buckets, registry=self._registry))
+
+
+class _Standing(Collector):
+    """The gauges."""
+
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+        self.budgets: dict[str, tuple[float, float]] = {}
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        read = self._readings
+        for name, about, value in (
+            ("writer_queue_records", "Records accepted and not yet durable.", read.waiting()),
+            ("writer_queue_limit_records", "Above this, callers get 503.", read.most_waiting),
+            ("fold_lag_records", "Records of the log that are not learned yet.", read.lag()),
+            ("posterior_seq", "Log position up to which the log is learned.", read.seq()),
+            ("tallied_seq", "Log position up to which the log is counted for reports.", read.tallied()),
+            ("incidents_open", "Models that changed and have not settled.", read.incidents()),
+            ("models_active", "Models that can be chosen.", read.active_models()),
+        ):
+            yield GaugeMetricFamily(f"pointsman_{name}", about, value)
+        circuits = GaugeMetricFamily("pointsman_circuit_open", "1 for a model that failed repeatedly and rests.", labels=("model",))
+        for model in read.resting():
+            circuits.add_metric((model,), 1)
+        yield circuits
+        drawn = GaugeMetricFamily("pointsman_budget_drawn_usd", "Spent or held of a key's budget in this period.", labels=("key",))
+        limit = GaugeMetricFamily("pointsman_budget_limit_usd", "A key's budget for one period.", labels=("key",))
+        for name, (spent, most) in self.budgets.items():
+            drawn.add_metric((name,), spent)
+            limit.add_metric((name,), most)
+        yield drawn
+        yield limit
+        info = GaugeMetricFamily("pointsman_info", "What runs.", labels=("release", "policy"))
+        info.add_metric((read.release, read.policy), 1)
+        yield info
