@@ -46,6 +46,8 @@ from router.services.regimes import RegimeService
 from router.services.routing import RoutingRules, RoutingService
 from router.services.sharing import SharingService
 from router.services.tallying import TallyService
+from router.services.tracing import Tracing
+from router.services.tracing import connect as tracing_to_collector
 from router.services.training import TrainingService
 from router.storage.writer import GroupCommitWriter
 
@@ -83,7 +85,8 @@ async def build(settings: Settings) -> Services:
         writer.on_commit = _both(training.notify, tallying.notify)
         providers = await _providers(settings)
         judging = _judging(settings, store, writer, models, routing, providers)
-        execution = _execution(settings, store, deciding, models, routing, keys, providers, judging)
+        tracing = tracing_to_collector() if settings.otel else None
+        execution = _execution(settings, store, deciding, models, routing, keys, providers, judging, tracing)
         metrics = Metrics(_readings(settings, writer, models, training, tallying, execution))
         writer.on_written = metrics.written
     except BaseException:
@@ -120,6 +123,8 @@ async def build(settings: Settings) -> Services:
             if judging is not None:
                 await judging.close()
             await execution.close()
+            if tracing is not None:
+                await tracing.close()
             await writer.close()
             await tallying.close()
             await training.close()
@@ -488,6 +493,7 @@ def _execution(
     keys: KeyService,
     providers: Providers,
     judging: JudgingService | None,
+    tracing: Tracing | None,
 ) -> ExecutionService:
     """What makes the calls, over every provider that can be called."""
     models.subscribe(lambda catalog: routing.use_unavailable(providers.unavailable(catalog)))
@@ -496,10 +502,10 @@ def _execution(
         return models.catalog.get(model_id).price
 
     rules = ExecutionRules(settings.max_attempts, settings.retry_share)
-    observe = None if judging is None else judging.observe
     return ExecutionService(
-        routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random(), observe=observe
-    )
+        routing, writer, store, providers, keys, rules, price=price, clock=time.time, rng=random.Random(),
+        observe=None if judging is None else judging.observe, told=None if tracing is None else tracing.told,
+    )  # fmt: skip
 
 
 def _summary(settings: Settings, models: Catalog, revision: str) -> dict[str, object]:

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+    otel: bool = False
+    """Tell an OpenTelemetry collector of every provider call; the ``OTEL_*`` variables say which (extra ``otel``)."""
     store_text: bool = False
     """Keep feedback comments. Prompts are never kept."""
     salt: SecretStr | None = Field(None, min_length=16)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,7 +41,7 @@ async def chat_completions(request: Request) -> Response:
         key_id = await allow(request, CHAT)
         services = services_of(request)
         chat = await read(request, ChatRequest)
-        call = to_call(chat, services.default_weights, key_id)
+        call = replace(to_call(chat, services.default_weights, key_id), trace=_trace(request))
         execution = services.execution
         if execution is None:
             raise ProviderUnavailable("this service makes no calls", field="model", remedy="set a provider's key, e.g. OPENAI_API_KEY")
@@ -60,6 +61,10 @@ async def chat_completions(request: Request) -> Response:
         return refusal(exc)
     except ClientGone:
         return Response(status_code=499)
+
+
+def _trace(request: Request) -> dict[str, str]:
+    return {name.decode(): str(value, "latin-1") for name, value in request.scope["headers"] if name in (b"traceparent", b"tracestate")}
 
 
 def refusal(exc: Exception) -> Response:

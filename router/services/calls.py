@@ -1,6 +1,7 @@
 """What is executed, how far it may go, and what comes back."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from adapters.types import Completion, CompletionRequest
 from router.domain.decisions import Decision
@@ -31,6 +32,8 @@ class Call:
     """Another model may answer where the first fails."""
     key_id: str | None = None
     """Whose budget pays."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The caller's trace headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,15 @@ class Served:
     completion: Completion
     cost_usd: float | None
     attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A provider call that has ended, and what it was made for."""
+
+    decision: Decision
+    request: CompletionRequest
+    attempt: Attempt
+    completion: Completion | None
+    trace: Mapping[str, str]
+    """The caller's trace headers."""

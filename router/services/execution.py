@@ -23,7 +23,7 @@ from router.domain.tasks import Task
 from router.errors import RouterError, StorageUnavailable
 from router.ports import Store
 from router.services.billing import Billing
-from router.services.calls import Call, ExecutionRules, Opened, Served
+from router.services.calls import Call, ExecutionRules, Made, Opened, Served
 from router.services.providers import Providers
 from router.services.runs import LogWriter, Means, Purse, Run
 from router.services.switching import NextBest, Switching
@@ -55,13 +55,14 @@ class ExecutionService:
         clock: Callable[[], float],
         rng: random.Random,
         observe: Callable[[Call, Served], None] | None = None,
+        told: Callable[[Made], None] | None = None,
     ) -> None:
         self.providers = providers
         self._routing = routing
         self._store = store
         self._clock = clock
         self._switching = Switching(routing, rules, rng)
-        self._means = Means(writer, self._switching, Billing(price), purse, clock)
+        self._means = Means(writer, self._switching, Billing(price), purse, clock, told)
         self._observe = observe
         """Told of every whole answer before it leaves; must be quick and raise nothing."""
         self._episodes: OrderedDict[str, Last] = OrderedDict()

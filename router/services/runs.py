@@ -15,7 +15,7 @@ from router.domain.decisions import Decision, is_unlogged, unlogged
 from router.domain.events import Attempt, Committed, CostSource, Outcome, Status, Write
 from router.errors import AllModelsBusy, AllModelsFailed, BudgetExhausted, RequestRefused, RouterError
 from router.services.billing import Billing
-from router.services.calls import Call, Served
+from router.services.calls import Call, Made, Served
 from router.services.switching import Switching
 
 log = structlog.get_logger("execution")
@@ -48,6 +48,8 @@ class Means:
     billing: Billing
     purse: Purse
     clock: Callable[[], float]
+    told: Callable[[Made], None] | None = None
+    """Hears of every provider call that has ended."""
 
     def record(self, record: Write) -> None:
         """Log what happened; where the log does not take it, the decision stays without an outcome: unknown."""
@@ -216,14 +218,12 @@ class Run:
         if last:
             self._finish(attempt, None)
         else:
-            self._made.append(attempt)
-            self._means.record(attempt)
+            self._ended(attempt, None)
 
     def _finish(self, attempt: Attempt, source: CostSource | None, completion: Completion | None = None) -> None:
         self._done = True
         self._means.purse.settle(self._reserved, attempt.cost_usd if attempt.status in (Status.OK, Status.CANCELLED) else 0.0)
-        self._made.append(attempt)
-        self._means.record(attempt)
+        self._ended(attempt, completion)
         usage = None if completion is None else completion.usage
         self._means.record(
             Outcome(
@@ -244,6 +244,12 @@ class Run:
                 hardware_s=None if completion is None else completion.compute_s,
             )
         )
+
+    def _ended(self, attempt: Attempt, completion: Completion | None) -> None:
+        self._made.append(attempt)
+        self._means.record(attempt)
+        if self._means.told is not None:
+            self._means.told(Made(self.decision, self.request, attempt, completion, self._call.trace))
 
     def _refusal(self, exc: AdapterError) -> RouterError:
         if not exc.elsewhere:
