@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("score", sa.Double(), nullable=False),
         sa.Column("weight", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("span_s", "start", "task_type", "model", name="pk_tallies"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "judge_tallies",

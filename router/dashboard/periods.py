@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from router.domain.tallies import DAY_S, FINE_S, HOUR_S, Counted, Sums, Tally
+from router.domain.tallies import DAY_S, FINE_S, HOUR_S, KEPT_S, MINUTE_S, QUARTER_S, Counted, Sums, Tally
 from router.ports import TallyStore
 
-_MOST_STEPS = 48
+_MOST_STEPS = 60
 """Steps of a chart: more cannot be told apart, and each rests on fewer decisions."""
 
 
@@ -22,10 +22,11 @@ class Period:
 
 
 PERIODS = (
-    Period("hour", "1 hour", HOUR_S, FINE_S),
+    Period("quarter", "15 min", 15 * MINUTE_S, FINE_S),
+    Period("hour", "1 hour", HOUR_S, MINUTE_S),
     Period("day", "24 hours", DAY_S, HOUR_S),
-    Period("week", "7 days", 7 * DAY_S, HOUR_S),
-    Period("month", "30 days", 30 * DAY_S, HOUR_S),
+    Period("week", "7 days", 7 * DAY_S, QUARTER_S),
+    Period("month", "30 days", 30 * DAY_S, DAY_S),
     Period("all", "All", float("inf"), DAY_S),
 )
 
@@ -49,15 +50,17 @@ def stretch(store: TallyStore, key: str | None, now: float) -> Stretch:
 
 
 def _fitting(store: TallyStore, counted: Counted, until: float) -> Period:
-    if counted.first_at is None or counted.last_at is None:
+    if counted.first_at is None:
         return PERIODS[0]
-    age = until - counted.first_at
-    if age <= 2 * DAY_S:  # days say too little about a young log
-        hours = store.tallies(HOUR_S, counted.first_at, "time")
-        fine = store.tallies(FINE_S, until - HOUR_S, "time")
-        inside = sum(line.sums.decisions for line in fine) == sum(line.sums.decisions for line in hours)
-        age = 0.0 if inside else until - min((line.start for line in hours if line.start is not None), default=0)
-    return next(period for period in PERIODS if age <= period.length_s)
+    age = until - counted.first_at  # to the beginning of a day: shorter stretches look closer
+    for period in PERIODS[:-1]:
+        if period.span_s != DAY_S and age <= KEPT_S[period.span_s] + DAY_S:
+            whole = sum(line.sums.decisions for line in store.tallies(DAY_S, 0.0, "task_type"))
+            if sum(line.sums.decisions for line in store.tallies(period.span_s, until - period.length_s, "task_type")) == whole:
+                return period
+        elif age <= period.length_s:
+            return period
+    return PERIODS[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-FINE_S, HOUR_S, DAY_S = 5, 3_600, 86_400
-SPANS = (FINE_S, HOUR_S, DAY_S)
-"""Lengths of the periods that are counted, in seconds."""
-KEPT_S: Mapping[int, int] = {FINE_S: 2 * HOUR_S, HOUR_S: 62 * DAY_S}
+FINE_S, MINUTE_S, HOUR_S, QUARTER_S, DAY_S = 5, 60, 3_600, 21_600, 86_400
+SPANS = (FINE_S, MINUTE_S, HOUR_S, QUARTER_S, DAY_S)
+"""Lengths of the periods that are counted, in seconds: what a reader sees takes some dozens of one of them."""
+KEPT_S: Mapping[int, int] = {FINE_S: 20 * MINUTE_S, MINUTE_S: 90 * MINUTE_S, HOUR_S: 2 * DAY_S, QUARTER_S: 9 * DAY_S}
 """How far back from the newest decision the shorter periods are kept; days are kept for good."""
 
 By = Literal["time", "task_type"]

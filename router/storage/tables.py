@@ -252,6 +252,7 @@ tallies = Table(
     Column("timed", BigInteger, nullable=False),
     Column("score", Double, nullable=False),
     Column("weight", Double, nullable=False),
+    sqlite_with_rowid=False,  # kept in the order in which they are read
 )
 
 judge_tallies = Table(
