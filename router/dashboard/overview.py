@@ -24,8 +24,9 @@ async def overview(request: Request, sources: Sources, learned: Learned) -> tupl
     """Figures, traffic, frontier, what is preferred, incidents, the latest decisions."""
     now = sources.clock()
     at, by_time, by_type = await asyncio.to_thread(_read, sources, request.query_params.get("period"), now)
+    latest = await asyncio.to_thread(sources.store.decisions, limit=_RECENT)
     report = learned.report()
-    if at.counted.last_at is None and not sources.training.seq:
+    if not latest:
         return "empty.html", {"address": f"{request.url.scheme}://{request.url.netloc}"}
     ranked = charts.ranked(by_type)
     coloured = charts.colours(ranked)
@@ -36,7 +37,6 @@ async def overview(request: Request, sources: Sources, learned: Learned) -> tupl
         weights[line.task_type or ""] = weights.get(line.task_type or "", 0) + line.sums.decisions
         used[line.model] = used.get(line.model, 0) + line.sums.decisions
     spots = charts.spots(report.task_types, weights, used)
-    latest = await asyncio.to_thread(sources.store.decisions, limit=_RECENT)
     found = await asyncio.to_thread(incidents.told, sources, learned.moments)
     rows = sorted(report.task_types, key=lambda p: (-weights.get(p.task_type, 0), p.task_type))
     return "overview.html", {
