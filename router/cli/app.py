@@ -15,9 +15,9 @@ from router.cli import battery, database, keys, models, rules, settings
 from router.cli.audit import audit, history
 from router.cli.demo import demo
 from router.cli.evaluate import evaluate, whatif
+from router.cli.grafana import grafana
 from router.cli.guide import guide
 from router.cli.judges import judges
-from router.cli.grafana import grafana
 from router.cli.output import FAILED, print_error
 from router.cli.plan import plan
 from router.cli.replay import replay

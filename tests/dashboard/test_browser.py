@@ -61,9 +61,13 @@ class Watched:
         self.sizes: dict[str, int] = {}
         self.page.on("console", lambda message: self.faults.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._failed)
         self.page.on("dialog", lambda dialog: (self.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         self.page.on("response", self._weigh)
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # what the next page left unread
+            self.faults.append(f"failed: {request.url} {request.failure}")
 
     def _weigh(self, response: Any) -> None:
         if response.status == 200:
