@@ -37,6 +37,7 @@ from router.services.history import HistoryService
 from router.services.judge_calls import JudgeCalls
 from router.services.judging import JudgingRules, JudgingService, Means
 from router.services.keys import KeyService
+from router.services.lift import LiftService
 from router.services.metrics import Metrics, Readings
 from router.services.models import ModelService
 from router.services.outage import OutageWriter
@@ -157,6 +158,7 @@ async def build(settings: Settings) -> Services:
         judging=judging,
         planning=PlanningService(routing, writer, lambda: models.catalog),
         evaluation=EvaluationService(store, decide_again, lambda: models.catalog),
+        lift=LiftService(store),
         audit=AuditService(store, decide_again),
         history=HistoryService(store, Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
     )
@@ -326,6 +328,8 @@ def routing_rules(settings: Settings) -> RoutingRules:
         cost_reference_usd=settings.cost_reference_usd,
         latency_reference_s=settings.latency_reference_s,
         fallback_model=settings.fallback_model,
+        holdback_share=settings.holdback_share,
+        baseline_model=settings.baseline_model,
         half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
         trusted_judges=tuple(settings.trusted),
         salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     """Models that replace or extend those that ship."""
     rules_file: Path | None = None
     """Pinned rules: for their task types they are followed instead of what is learned."""
+    holdback_share: float = Field(0.0, ge=0, le=0.5, allow_inf_nan=False)
+    """Share of the episodes (outside any, of the decisions) that ``baseline_model`` answers, drawn at random, to measure the lift."""
+    baseline_model: str | None = Field(None, min_length=3, max_length=200)
+    """What the held-back share gets; where it is not eligible, the best expected utility."""
     fallback_model: str | None = Field(None, min_length=3, max_length=200)
     """Answers where no model is eligible; None = the catalogue's choice."""
 
@@ -138,6 +142,12 @@ class Settings(BaseSettings):
     def trusted(self) -> tuple[str, ...]:
         """The trusted judges, in the order of their names."""
         return tuple(sorted({name.strip() for name in self.trusted_judges.split(",")} - {""}))
+
+    @model_validator(mode="after")
+    def _some_baseline(self) -> Self:
+        if self.holdback_share and self.baseline_model is None:
+            raise PydanticCustomError("holdback", "holdback_share needs a baseline_model: set POINTSMAN_BASELINE_MODEL to a model's id")
+        return self
 
     @property
     def in_memory(self) -> bool:

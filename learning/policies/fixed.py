@@ -18,6 +18,9 @@ class Fixed:
         if not self.model:
             raise InvalidContext("fixed: name the model, e.g. fixed with model = provider/name")
 
+    def choice(self, beliefs: Beliefs) -> int:
+        """Index of the model."""
+        return beliefs.models.index(self.model) if self.model in beliefs.models else beliefs.best()
+
     def propensities(self, beliefs: Beliefs) -> FloatArray:
-        index = beliefs.models.index(self.model) if self.model in beliefs.models else beliefs.best()
-        return point_mass(len(beliefs.mean), index)
+        return point_mass(len(beliefs.mean), self.choice(beliefs))

@@ -88,6 +88,8 @@ TABLE: tuple[Address, ...] = (
     Address("GET", "/v1/rules", guide.get_rules, guide.RulesView, "read", refusals=(422, 503)),
     Address("GET", "/v1/incidents", incidents.list_incidents, views.IncidentList, "read"),
     Address("GET", "/v1/judges", judges.list_judges, views.JudgesAnswer, "read", refusals=(422, 503)),
+    Address("GET", "/v1/lift", evaluation.lift, evaluation.LiftView, "read", refusals=(422, 503)),
+    Address("GET", "/v1/exploration", evaluation.exploration, evaluation.ExplorationView, "read", refusals=(422, 503)),
     Address("GET", "/v1/history/{task_type}", decisions.get_history, views.HistoryView, "read", refusals=(422, 503)),
     Address("GET", "/v1/decisions", decisions.list_decisions, views.DecisionPage, "read", refusals=(422, 503)),
     Address("GET", "/v1/decisions/{decision_id}", decisions.get_decision, views.DecisionView, "read", refusals=(404, 503)),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -79,6 +80,53 @@ class ComparisonView(BaseModel):
     traffic: tuple[TrafficView, ...]
 
 
+class GainView(BaseModel):
+    """One quantity per decision in both arms."""
+
+    routed: float | None
+    baseline: float | None
+    lift: IntervalView | None = Field(description="Routed less baseline, 95 % at any time; null where there is too little to say.")
+    units: tuple[int, int] = Field(description="Routed and held-back units with this quantity.")
+
+
+class LiftView(BaseModel):
+    """The holdback experiment so far."""
+
+    share: float | None
+    units: tuple[int, int] = Field(description="Routed and held back: episodes, and decisions outside any.")
+    decisions: tuple[int, int]
+    ratio_evidence: float | None = Field(description="Base-10 logarithm of the evidence against the split that was set.")
+    doubts: tuple[str, ...]
+    quality: GainView
+    cost_usd: GainView
+    latency_s: GainView
+    utility: GainView
+    saved_usd: IntervalView | None = Field(description="By all routed decisions together.")
+    since: float | None
+    until: float | None
+
+
+class LossView(BaseModel):
+    """Given up per decision, and in total; positive where the choice was worse."""
+
+    utility: float
+    quality: float
+    cost_usd: float
+    latency_s: float
+    total_utility: float
+    total_quality: float
+    total_usd: float
+
+
+class ExplorationView(BaseModel):
+    """What learning cost."""
+
+    decisions: int
+    explored: float
+    then: LossView | None
+    now: LossView | None
+
+
 MAX_LAST = 50_000
 Models = Annotated[dict[ModelId, Share], Field(max_length=1000)]
 
@@ -150,10 +198,45 @@ async def what_if(request: Request) -> Response:
     return await _compared(request, EvaluationService.what_if)
 
 
+async def lift(
+    request: Request,
+    last: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
+    since: Annotated[float | None, Query(ge=0, le=1e12)] = None,
+    task_type: Annotated[Name | None, Query()] = None,
+) -> Response:
+    """What routing gains over the held-back baseline, 95 % intervals that hold at any time, from the randomised holdback.
+
+    `ratio_evidence` above 2 says that the split is not the one that was set: then trust nothing here.
+    """
+    await allow(request, READ)
+    service = services_of(request).lift
+    if service is None:
+        raise _no_log()
+    return answer(await asyncio.to_thread(service.lift, last=last, since=since, task_type=task_type))
+
+
+async def exploration(
+    request: Request,
+    last: Annotated[int, Query(ge=1, le=MAX_LAST)] = 2_000,
+    since: Annotated[float | None, Query(ge=0, le=1e12)] = None,
+    task_type: Annotated[Name | None, Query()] = None,
+) -> Response:
+    """What learning cost: drawn choices against the best by what was believed then (exploring) and is believed now (regret)."""
+    await allow(request, READ)
+    service = services_of(request).evaluation
+    if service is None:
+        raise _no_log()
+    return answer(await asyncio.to_thread(service.exploration, Scope(last, task_type, since)))
+
+
+def _no_log() -> StorageUnavailable:
+    return StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
+
+
 async def _compared(request: Request, kind: Callable[[EvaluationService, Candidate, Scope], Comparison]) -> Response:
     await allow(request, READ)
     services = services_of(request)
     given = await read(request, CandidateIn)
     if services.evaluation is None:
-        raise StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
+        raise _no_log()
     return answer(await asyncio.to_thread(kind, services.evaluation, candidate_of(given, services.default_weights), scope_of(given)))

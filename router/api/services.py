@@ -21,6 +21,7 @@ from router.services.guide import GuideService
 from router.services.history import HistoryService
 from router.services.judging import JudgingService
 from router.services.keys import KeyService
+from router.services.lift import LiftService
 from router.services.metrics import Metrics
 from router.services.models import ModelService
 from router.services.planning import PlanningService
@@ -112,7 +113,8 @@ class Services:
     planning: PlanningService | None = None
     """None: no plans are made."""
     evaluation: EvaluationService | None = None
-    """None: nothing reads the log back, as for the two below."""
+    """None: nothing reads the log back, as for the three below."""
+    lift: LiftService | None = None
     audit: AuditService | None = None
     history: HistoryService | None = None
 

@@ -14,7 +14,7 @@ import typer
 from router.cli import battery, database, keys, models, rules, settings
 from router.cli.audit import audit, history
 from router.cli.demo import demo
-from router.cli.evaluate import evaluate, whatif
+from router.cli.evaluate import evaluate, lift, whatif
 from router.cli.grafana import grafana
 from router.cli.guide import guide
 from router.cli.judges import judges
@@ -54,6 +54,7 @@ app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
 app.command("evaluate")(evaluate)
+app.command("lift")(lift)
 app.command("audit")(audit)
 app.command("history")(history)
 app.command("whatif")(whatif)

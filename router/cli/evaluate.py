@@ -78,6 +78,48 @@ def whatif(
     _told(made, as_json, ahead=True)
 
 
+def lift(
+    last: Annotated[int, typer.Option(min=1, help="Decisions to look at, from the end of the log.")] = 100_000,
+    exploration: Annotated[bool, typer.Option(help="Tell what learning cost, too (of the last 5,000): this folds the log.")] = False,
+    task_type: TaskType = None,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """What routing gains over the held-back baseline, with intervals that hold at any time, and what learning cost."""
+    from router.domain.recall import Scope
+    from router.services.lift import LiftService
+
+    with opened(database_url) as (store, _):
+        made = LiftService(store).lift(last=last, task_type=task_type)
+    cost = None
+    if exploration:
+        with _service(database_url) as (service, _), progress("exploration") as tell:
+            cost = service.exploration(Scope(min(last, 5_000), task_type), tell)
+    if as_json:
+        print_json({"lift": made, "exploration": cost})
+        return
+    rows = []
+    for name, gain, shown in (
+        ("utility", made.utility, number),
+        ("quality", made.quality, number),
+        ("$ per call", made.cost_usd, money),
+        ("latency s", made.latency_s, number),
+    ):
+        rows.append((name, shown(gain.routed), shown(gain.baseline), _interval(gain.lift, shown), f"{gain.units[0]:,} / {gain.units[1]:,}"))
+    columns = ("", "routed", "baseline", "lift [95 %, any time]", "units")
+    print_table("routing against the held-back baseline", columns, rows, figures=(1, 2, 3, 4))
+    if made.saved_usd is not None:
+        print_line(f"saved by routing so far: {_interval(made.saved_usd, money)}")
+    for doubt in made.doubts:
+        print_line(f"cannot tell: {doubt}")
+    if cost is not None and cost.then is not None:
+        print_line(f"explored {share(cost.explored)} of {cost.decisions:,} decisions:")
+        for what, lost in (("exploring cost", cost.then), ("regret by what is known now", cost.now)):
+            if lost is not None:
+                points = f"{100 * lost.quality:.2f} points of quality and {money(lost.cost_usd)} per decision"
+                print_line(f"  {what}: {points}; {lost.total_quality:,.1f} answers' worth and {money(lost.total_usd)} in all")
+
+
 class _Given:
     """The options that describe a candidate."""
 
@@ -193,9 +235,10 @@ def _told(made: "Comparison", as_json: bool, *, ahead: bool) -> None:
 
 
 def _row(value: "Value", shown: Callable[[float | None], str]) -> tuple[str, str, str, str]:
-    def told(interval: Any) -> str:
-        return "–" if interval is None else f"{shown(interval.mean)} [{shown(interval.low)}, {shown(interval.high)}]"
-
     now = "–" if value.now is None else shown(value.now.mean)
-    then = told(value.then) if value.then is not None else f"({shown(value.estimators['direct'])})"
-    return now, then, told(value.difference), told(value.difference_any_time)
+    then = _interval(value.then, shown) if value.then is not None else f"({shown(value.estimators['direct'])})"
+    return now, then, _interval(value.difference, shown), _interval(value.difference_any_time, shown)
+
+
+def _interval(interval: Any, shown: Callable[[float | None], str]) -> str:
+    return "–" if interval is None else f"{shown(interval.mean)} [{shown(interval.low)}, {shown(interval.high)}]"

@@ -315,3 +315,40 @@ def _traffic(looks: Sequence[Look], target: Sequence[FloatArray]) -> tuple[Traff
         if now[i] > 0 or then[i] > 1e-6
     ]
     return tuple(sorted(found, key=lambda one: -one.then.mean))
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Given up per decision, and by all of them together: positive where the choice was worse."""
+
+    utility: float
+    quality: float
+    """In [0, 1]; 0.01 is a point."""
+    cost_usd: float
+    latency_s: float
+    total_utility: float
+    total_quality: float
+    total_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """What learning cost: drawn choices against the best expected ones."""
+
+    decisions: int
+    explored: float
+    """Share of the decisions that were not the best by what was believed then."""
+    then: Loss | None
+    """Against the best by what was believed at each decision: the price of exploring."""
+    now: Loss | None
+    """Against the best by what is believed today: the realised regret, what was not known yet included."""
+
+
+def loss(chosen: FloatArray, best: FloatArray, weights: FloatArray) -> Loss:
+    """From (n, 3) expectations of the chosen and of the best model and the worth (n, 3) of one unit of each."""
+    gap = np.nan_to_num(best - chosen)
+    utility = (gap * weights).sum(axis=1)
+    quality, cost, latency = gap.mean(axis=0).tolist()
+    n = len(gap)
+    mean = float(utility.mean())
+    return Loss(mean, quality, -cost, -latency, mean * n, quality * n, -cost * n)

@@ -22,7 +22,7 @@ from router.ports import Store
 
 _SAME = ("task_type", "features", "eligible", "propensities", "model", "propensity", "confidence", "policy", "forced", "fallback")
 """What a recomputed decision must share with the logged one to the last bit."""
-_NOT_DRAWN = frozenset({"named", "episode", "fallback"})
+_NOT_DRAWN = frozenset({"named", "episode", "fallback", "holdback"})
 """Forced decisions that follow from what the log holds all the same."""
 
 

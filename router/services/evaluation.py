@@ -15,7 +15,7 @@ from router.domain.calling import Calling
 from router.domain.candidates import Candidate
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision
-from router.domain.evaluation import Comparison, Look, compare, expectations, worth
+from router.domain.evaluation import Comparison, Exploration, Look, compare, expectations, loss, worth
 from router.domain.events import DecisionRecord, Regime
 from router.domain.models import Price
 from router.domain.recall import Scope, calling_of, result_of, task_of, unavailable_of, weights_of
@@ -76,6 +76,30 @@ class EvaluationService:
         """
         return self._compare(candidate, scope or Scope(), tell, ahead=True)
 
+    def exploration(self, scope: Scope | None = None, tell: Progress | None = None) -> Exploration:
+        """What learning cost on the decisions of the log, in utility, quality and dollars.
+
+        Raises ``StorageUnavailable``.
+        """
+        drawn = [record for record in self._records(scope or Scope()) if not record.decision.forced]
+        drawn.sort(key=lambda record: record.decision.policy_seq)
+        then = _Then(self._store, self._rebuild, Candidate(policy="greedy"))
+        pairs: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+        seen: list[DecisionRecord] = []
+        for i, record in enumerate(drawn):
+            if (look := then.look(record)) is not None:
+                pairs.append((look.now[look.drawn], look.now[int(np.argmax(look.target))], look.weights))
+                seen.append(record)
+            if tell is not None:
+                tell(i + 1, len(drawn))
+        if not pairs:
+            return Exploration(0, 0.0, None, None)
+        chosen, best, weights = (np.array(column) for column in zip(*pairs, strict=True))
+        today = [pair for record in seen if (pair := then.today(record)) is not None]
+        hindsight = loss(*(np.array(column) for column in zip(*today, strict=True))) if today else None
+        explored = float(((best - chosen) * weights != 0).any(axis=1).mean())
+        return Exploration(len(pairs), explored, loss(chosen, best, weights), hindsight)
+
     def _compare(self, candidate: Candidate, scope: Scope, tell: Progress | None, *, ahead: bool) -> Comparison:
         candidate.checked(self._catalog())
         records = self._records(scope)
@@ -122,6 +146,7 @@ class _Then:
         self._deciding: dict[tuple[object, ...], Deciding | None] = {}
         self._policies: dict[tuple[object, ...], Policy] = {}
         self._posterior: Posterior | None = None
+        self._last = store.last_seq()
 
     def look(self, record: DecisionRecord) -> Look | None:
         """None where the log does not say what the decision was taken by."""
@@ -165,6 +190,23 @@ class _Then:
             at=decision.at,
             episode=decision.episode_id,
         )
+
+    def today(self, record: DecisionRecord) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+        """What is expected today of the model that was drawn and of the best, (3,) each, and what a unit of each is worth."""
+        decision = record.decision
+        regime = self._regime(decision)
+        if regime is None:
+            return None
+        refold = self._refolds[regime.policy["half_life_records"], tuple(regime.policy["trusted_judges"])]
+        self._posterior = refold.posterior(self._last, intervals="min_quality" in decision.request)
+        decider = self._decider(regime, decision, changed=False)
+        own = None if decider is None else decider.consider(task_of(decision), calling_of(decision))
+        if own is None or decision.model not in own.models:
+            return None
+        weights = worth(weights_of(decision), decision.request["references"])
+        expected = expectations(own.estimates)
+        utility = np.nan_to_num(expected) @ weights
+        return expected[own.models.index(decision.model)], expected[int(np.argmax(utility))], weights
 
     def _target(self, decision: Decision, other: Considered, logged: FloatArray, preference: Preference) -> FloatArray:
         candidate = self._candidate

@@ -15,9 +15,10 @@ from learning.choice import Estimates, Offers, Preference, beliefs, choose, esti
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, encode, to_bytes
 from learning.policies import POLICIES, Beliefs, Policy, make
+from learning.policies.fixed import Fixed
 from learning.policies.greedy import Greedy
 from learning.posterior import Posterior
-from learning.propensities import uniform_draw
+from learning.propensities import SCALE, uniform_draw
 from router.domain.calling import Calling, busy, remedies
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision, Exclusion, unlogged
@@ -25,6 +26,7 @@ from router.domain.eligibility import Forecast, Screen, within_limits
 from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
 from router.domain.explanation import Weighed, alternatives, expected, reason_of, weighed
+from router.domain.lift import BASELINE, ROUTED
 from router.domain.models import Modality, Model
 from router.domain.offers import offers_of
 from router.domain.orchestration import Outlook
@@ -35,6 +37,8 @@ from router.errors import ConfigurationInvalid, NoEligibleModel, ProviderUnavail
 
 _TEXT_ONLY = frozenset({Modality.TEXT})
 _GREEDY = Greedy()
+_HOLDBACK = b"pointsman holdback"
+"""Makes the arms of the holdback: the same whatever the salt."""
 
 
 class LogWriter(Protocol):
@@ -52,6 +56,9 @@ class RoutingRules:
     cost_reference_usd: float
     latency_reference_s: float
     fallback_model: str | None
+    holdback_share: float
+    """Of the episodes that the baseline answers."""
+    baseline_model: str | None
     half_life_records: float
     """Of the learned state that decisions are taken from."""
     trusted_judges: tuple[str, ...]
@@ -172,13 +179,19 @@ class RoutingService:
             return self._fall_back(task, features, posterior, standing.excluded, calling)
         about, estimates = standing.about, standing.estimates
         decision_id = self._new_id("dec")
+        pin = self._pinned(task, standing) if named is None else None
+        arm = self._arm(task, decision_id) if named is None and pin is None else None
         u, kept, name, forced = 0, None, policy.name, True
         if named is not None:
             index, propensities, name = 0, np.ones(1), "named"
             reason = "the request names this model"
-        elif (pin := self._pinned(task, standing)) is not None:
+        elif pin is not None:
             index, propensities, name = pin[0], np.eye(len(about.models))[pin[0]], "pinned"
             reason = pin[1]
+        elif arm == BASELINE:
+            index, name = Fixed(self._rules.baseline_model or "").choice(about), "holdback"
+            propensities = np.eye(len(about.models))[index]
+            reason = f"held back: {self._rules.holdback_share:.0%} of the traffic goes to the baseline, to measure what routing gains"
         elif (kept := self._kept(task, standing, calling)) is not None:
             index, propensities, name = kept.index, np.eye(len(about.models))[kept.index], "episode"
             reason = kept.reason
@@ -194,7 +207,7 @@ class RoutingService:
             task_type=task.task_type,
             features_schema=SCHEMA_VERSION,
             features=to_bytes(features),
-            request=self._request(task, u) if kept is None else self._request(task, u) | {"kept": kept.told},
+            request=self._request(task, u) | self._experiment(arm) | ({} if kept is None else {"kept": kept.told}),
             eligible=tuple(about.models),
             propensities=tuple(propensities.tolist()),
             model=about.models[index],
@@ -212,6 +225,16 @@ class RoutingService:
             alternatives=alternatives(index, about, estimates, standing.preference, propensities, best),
             expected=expected(estimates, index),
         )
+
+    def _arm(self, task: Task, decision_id: str) -> str | None:
+        """The arm of the holdback experiment; None outside it. A whole episode is in one arm, on every service and after every restart."""
+        if not self._rules.holdback_share or task.policy is not None:
+            return None
+        unit = task.episode_id or decision_id
+        return BASELINE if uniform_draw(_HOLDBACK, unit) < self._rules.holdback_share * SCALE else ROUTED
+
+    def _experiment(self, arm: str | None) -> dict[str, Any]:
+        return {} if arm is None else {"arm": arm, "held_back": self._rules.holdback_share}
 
     def consider(self, task: Task, calling: Calling) -> Considered | None:
         """What is expected of each eligible model, and with which probability it would be drawn; None where none is eligible."""

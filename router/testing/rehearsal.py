@@ -102,6 +102,8 @@ SETTINGS: dict[str, Any] = {
     "cost_reference_usd": 0.01,
     "latency_reference_s": 10.0,
     "fallback_model": None,
+    "holdback_share": 0.0,
+    "baseline_model": None,
     "half_life_records": 24_000.0,
     "trusted_judges": (),
 }
