@@ -24,6 +24,7 @@ def replay(
     seed: Annotated[int, typer.Option(help="Of the order and the draws.")] = 0,
     order: Annotated[str, typer.Option(help="shuffle, or file (follows the column era).")] = "shuffle",
     baseline: Annotated[str | None, typer.Option(help="A model to compare with; what --policy fixed calls.")] = None,
+    warm_per_cell: Annotated[int, typer.Option(help="Prompts per task type that every model plays first, as in a battery.")] = 0,
     trace: Annotated[Path | None, typer.Option(help="Write one JSON line per decision to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -46,6 +47,7 @@ def replay(
         seed=seed,
         order=order,
         baseline=baseline,
+        warm_per_cell=warm_per_cell,
     )
     if trace is not None:
         _writable(trace)
@@ -106,6 +108,9 @@ def _show(report: dict[str, Any]) -> None:
     budget = report["budget"]
     if budget["limit_usd"] is not None:
         print_line(f"\nbudget {money(budget['limit_usd'])} per request: {share(budget['spent_ratio'])} of it spent")
+    day = report["first_day"]
+    warmed = f" after a battery of {report['warm_per_cell']} prompts per task type" if report["warm_per_cell"] else ""
+    print_line(f"\nregret of the first {day['decisions']:,} decisions{warmed}: {day['regret']:.4f} utility each")
     print_line(f"\n{report['decisions_per_s']:,.0f} decisions per second")
 
 

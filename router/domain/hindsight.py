@@ -54,6 +54,20 @@ def _first_offered(ranking: IntArray, covered: "np.ndarray[Any, np.dtype[np.bool
     return picked
 
 
+def regret(stream: Stream, chosen: IntArray) -> FloatArray:
+    """(n,) what each choice gives up against the best offered model of its task type in hindsight, by the means of the whole stream."""
+    utility = stream.expected()[3]
+    _, task = np.unique(np.array(stream.table.task_types, dtype=object)[stream.prompt].astype(str), return_inverse=True)
+    given_up = np.empty(len(stream))
+    for t in np.unique(task):
+        inside = task == t
+        with np.errstate(invalid="ignore"):
+            mean = np.nansum(utility[inside], axis=0) / (~np.isnan(utility[inside])).sum(axis=0)
+        offered = np.where(np.isnan(utility[inside]), -np.inf, mean)
+        given_up[inside] = offered.max(axis=1) - mean[chosen[inside]]
+    return given_up
+
+
 def baselines(stream: Stream, baseline: str | None = None) -> dict[str, Any]:
     """Random, best single, best per task type and oracle in hindsight, and every model alone where it is offered.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,18 @@ class Stream:
 
     def __len__(self) -> int:
         return len(self.prompt)
+
+    def take(self, decisions: IntArray) -> "Stream":
+        """Some of the decisions, in the order given."""
+        kept = ("prompt", "row", "told", "period", "quality", "cost", "latency", "utility")
+        return replace(self, **{name: getattr(self, name)[decisions] for name in kept})
+
+    def set_aside(self, per_task_type: int) -> "tuple[Stream, Stream]":
+        """The last few decisions of every task type, for a battery, and the others, which keep their order."""
+        task = np.array(self.table.task_types, dtype=object)[self.prompt]
+        aside = [i for name in sorted(set(task.tolist())) for i in np.flatnonzero(task == name)[-per_task_type:].tolist()]
+        battery = np.array(sorted(aside), dtype=np.int64)
+        return self.take(battery), self.take(np.setdiff1d(np.arange(len(self)), battery))
 
     def expected(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """(n, K) quality, cost, latency and utility in expectation over a prompt's repeated rows; nan where not offered."""

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from learning.policies import Policy, make
 from learning.propensities import uniform_draw
 from learning.statistics import Observation
 from learning.targets import Target
-from router.domain.hindsight import baselines, summary
+from router.domain.hindsight import baselines, regret, summary
 from router.domain.incidents import described
 from router.domain.outcome_stream import Change, Stream, Weights, lay_out, model_means
 from router.domain.outcome_table import OutcomeTable
@@ -28,6 +28,8 @@ from router.errors import TaskInvalid
 
 RECORDS_PER_DECISION = 3
 """Log records of a fully reported decision: itself, its outcome, its feedback. The learner's clock counts records."""
+FIRST_DAY = 500
+"""Decisions whose regret is told apart: what a service loses before it knows its models."""
 _ASSUMED_TOKENS = 1_000
 """Tokens behind one call where a table tells its cost only."""
 
@@ -46,6 +48,8 @@ class ReplayOptions:
     order: str = "shuffle"
     baseline: str | None = None
     half_life_decisions: float = 8_000.0
+    warm_per_cell: int = 0
+    """Prompts of each task type that every model plays before the pass, as in a battery; they are set aside from it."""
     changes: Sequence[Change] = ()
     """What happens to models during the pass: a new price, a silent regression, an arrival, a removal."""
 
@@ -83,7 +87,12 @@ def replay(
         needs_cost=options.budget_usd_per_request is not None,
         changes=options.changes,
     )
+    battery, stream = stream.set_aside(options.warm_per_cell) if options.warm_per_cell else (None, stream)
+    if not len(stream):
+        raise TaskInvalid("the battery leaves no prompt for the pass", field="warm-per-cell", remedy="warm with fewer prompts")
     run = _Pass(stream, options)
+    if battery is not None:
+        run.warm(battery)
     started = time.perf_counter()
     for i in range(len(stream)):
         run.step(i)
@@ -113,8 +122,22 @@ class _Pass:
         )
         self.costly = bool(options.cost_weight or options.budget_usd_per_request)
         self.asked = [Target.QUALITY, *self.costly * [Target.OUTPUT_TOKENS, Target.COST], *(options.latency_weight > 0) * [Target.LATENCY]]
+        self.warmed = 0
+        """Decisions' worth of the learner's clock that passed before the pass."""
         self.traces: list[Trace] = []
         self.chosen: list[int] = []
+
+    def warm(self, battery: Stream) -> None:
+        """Learn what every model did with the battery's prompts: nobody chooses, everything is told."""
+        stream, self.stream = self.stream, replace(battery, period=np.zeros_like(battery.period), told=np.ones_like(battery.told))
+        for i in range(len(battery)):
+            offered = np.flatnonzero(self.stream.row[i] >= 0)
+            self._offers(i)
+            features = encode(int(battery.table.context_tokens[battery.prompt[i]]))
+            for m in offered.tolist():
+                self._learn(i, m, features, True)
+        self.stream, self.period, self.warmed = stream, -1, len(battery)
+        self.subsets.clear()
 
     def step(self, i: int) -> None:
         """Decide, reveal the chosen model's outcome, learn."""
@@ -186,7 +209,8 @@ class _Pass:
         self.learner.register({m: facts[m] for k, m in enumerate(stream.table.models) if coming[k]})
 
     def _learn(self, i: int, m: int, features: FloatArray, told: bool) -> None:
-        table, learner, clock, row = self.stream.table, self.learner, RECORDS_PER_DECISION * i + 1, self.stream.row[i, m]
+        table, learner, row = self.stream.table, self.learner, self.stream.row[i, m]
+        clock = RECORDS_PER_DECISION * (self.warmed + i) + 1
         model, task_type = table.models[m], table.task_types[self.stream.prompt[i]]
 
         def fold(target: Target, value: float) -> None:
@@ -229,6 +253,8 @@ def _check(table: OutcomeTable, options: ReplayOptions) -> None:
         raise TaskInvalid("the table has no costs", field="cost-weight", remedy="give cost_usd, or leave out cost weight and budget")
     if options.latency_weight and np.isnan(table.latency_s).all():
         raise TaskInvalid("the table has no latencies", field="latency-weight", remedy="give latency_s, or leave out the latency weight")
+    if options.warm_per_cell < 0:
+        raise TaskInvalid("warm-per-cell must not be negative", field="warm-per-cell", remedy="e.g. 20, or 0 for a cold start")
     if options.order not in ("shuffle", "file"):
         raise TaskInvalid("order must be shuffle or file", field="order", remedy="use --order shuffle or --order file")
     if options.baseline is not None and options.baseline not in table.models:
@@ -261,15 +287,17 @@ def _report(stream: Stream, options: ReplayOptions, run: _Pass, decisions_per_s:
         "models": len(table.models),
         "policy": options.policy,
         "seed": options.seed,
+        "warm_per_cell": options.warm_per_cell,
         "mean_quality": whole["quality"],
         "mean_cost_usd": whole["cost_usd"],
         "mean_latency_s": whole["latency_s"],
         "mean_utility": whole["utility"],
         "last_quarter": summary(*last),
+        "first_day": _first_day(stream, at[1]),
         "baselines": baselines(stream, options.baseline),
         "shares": {m: float(shares[k]) for k, m in sorted(enumerate(table.models), key=lambda item: -shares[item[0]]) if shares[k] > 0},
         "budget": _budget(options, whole["cost_usd"]),
-        "incidents": [_incident(i) for i in run.learner.incidents],
+        "incidents": [_incident(i, run.warmed) for i in run.learner.incidents],
         "decisions_per_s": decisions_per_s,
     }
     if table.dropped:
@@ -277,11 +305,17 @@ def _report(stream: Stream, options: ReplayOptions, run: _Pass, decisions_per_s:
     return report
 
 
-def _incident(incident: Incident) -> dict[str, Any]:
+def _first_day(stream: Stream, chosen: IntArray) -> dict[str, float | int]:
+    """Mean regret of the first decisions against the best model per task type in hindsight."""
+    given_up = regret(stream, chosen)[:FIRST_DAY]
+    return {"decisions": len(given_up), "regret": float(given_up.mean())}
+
+
+def _incident(incident: Incident, warmed: int) -> dict[str, Any]:
     return {
-        "decision": _decision(incident.opened),
-        "since": _decision(incident.since),
-        "closed": None if incident.closed is None else _decision(incident.closed),
+        "decision": _decision(incident.opened) - warmed,
+        "since": _decision(incident.since) - warmed,
+        "closed": None if incident.closed is None else _decision(incident.closed) - warmed,
         **described(incident),
     }
 
