@@ -215,8 +215,9 @@ def _announce(prepared: "Prepared", max_usd: float) -> None:
             print_line(f"  skipped: {pair.task_type} on {pair.model} ({pair.skipped})")
     rows = [(model, f"{calls:,}", money(usd)) for model, calls, usd in estimate.by_model]
     print_table(f"{estimate.calls:,} calls to make", ("model", "calls", "expected"), rows, figures=(1, 2))
-    beside = f", without {len(estimate.unpriced)} models of unknown price" if estimate.unpriced else ""
-    print_line(f"about {money(estimate.expected_usd)}, at most {money(estimate.most_usd)}{beside}; the limit is {money(max_usd)}\n")
+    judging = f", at most {money(estimate.judging_usd)} of it for judges that ask models" if estimate.judging_usd else ""
+    told = judging + (f", without {len(estimate.unpriced)} models of unknown price" if estimate.unpriced else "")
+    print_line(f"about {money(estimate.expected_usd)}, at most {money(estimate.most_usd)}{told}; the limit is {money(max_usd)}\n")
 
 
 def _show(found: "BatteryReport") -> None:

@@ -16,7 +16,7 @@ from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import DecisionRecord
 from router.errors import ConfigurationInvalid
 from router.ports import Store
-from router.services.battery_play import Play, Progress, Tools, judged_as, judges_of
+from router.services.battery_play import Play, Progress, Tools, judged_as, judges_of, models_asked
 
 _PAGE = 1_000
 
@@ -51,12 +51,19 @@ class BatteryService:
         The newest unfinished run of the same battery goes on unless ``anew``.
         Raises ``ModelNotFound``, ``ConfigurationInvalid`` naming what a judge cannot use, ``JudgeUnavailable``.
         """
+        catalog = self._tools.catalog
+        unavailable = self._tools.providers.unavailable(catalog)
+        asked = {section.task_type: models_asked(judges_of(section)) for section in battery.sections}
         for section in battery.sections:
-            judges_of(section)
             for case in section.cases:
                 judged_as(section, case)
-        catalog = self._tools.catalog
-        found = pairs(battery, catalog, self._tools.providers.unavailable(catalog))
+            for model in asked[section.task_type]:
+                catalog.get(model)
+                if model in unavailable:
+                    raise ConfigurationInvalid(
+                        f"the judge {model} cannot be called", field=f"{section.task_type}.judges", remedy=unavailable[model]
+                    )
+        found = pairs(battery, catalog, unavailable)
         if all(pair.skipped is not None for pair in found):
             raise ConfigurationInvalid(
                 f"no model of the battery can play: {found[0].skipped}", field="models", remedy="name models that can, or set their keys"
@@ -78,7 +85,7 @@ class BatteryService:
             done=len(outcomes),
             unknown=len(records) - len(outcomes),
             spent_usd=run.judge_usd + sum(outcome.cost_usd or 0.0 for outcome in outcomes),
-            estimate=estimate_cost(battery, todo, catalog),
+            estimate=estimate_cost(battery, todo, catalog, asked),
         )
 
     async def run(

@@ -14,7 +14,7 @@ from adapters.types import Completion, CompletionRequest, Message
 from learning.features import SCHEMA_VERSION
 from router.domain.battery import Battery, Case, Section, Unit
 from router.domain.battery_calls import completion_request, cost_of_completion, decision_id, features_of, request_of, status_of
-from router.domain.battery_cost import unit_cost
+from router.domain.battery_cost import JUDGE_REPLY_TOKENS, judging_cost, unit_cost
 from router.domain.battery_runs import BatteryRun
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision
@@ -113,6 +113,7 @@ class Play:
         self._throttles: dict[str, Throttle] = {}
         self._cases = {(s.task_type, c.id): (s, c, judged_as(s, c)) for s in battery.sections for c in s.cases}
         self._judges = {s.task_type: judges_of(s) for s in battery.sections}
+        self._asked = {task: models_asked(judges) for task, judges in self._judges.items()}
         self._answers: dict[tuple[str, str, int], dict[str, str]] = {}
         self._awaited: dict[tuple[str, str, int], int] = {}
         for unit in todo:
@@ -148,7 +149,8 @@ class Play:
         """Make a call, once; its text, or None where there is none."""
         section, case, _ = self._cases[unit.task_type, unit.case_id]
         cost = unit_cost(self._tools.catalog.get(unit.model), section, case)
-        most = 0.0 if cost is None else cost[1]
+        judging = judging_cost(self._asked[unit.task_type], section, case, self._tools.catalog)
+        most = (0.0 if cost is None else cost[1]) + (judging or 0.0)
         if self._progress.spent_usd + self._reserved + most > self._max_usd:
             self._progress.capped = True
             return None
@@ -275,7 +277,7 @@ class Play:
                 await asyncio.to_thread(self._tools.charge, self._run.id, verdict.cost_usd)
             judge_name = f"{verdict.judge}@{verdict.version}"
             if verdict.score is not None:
-                scores.append(self._feedback(decision, judge_name, metric, verdict.score))
+                scores.append(replace(self._feedback(decision, judge_name, metric, verdict.score), cost_usd=verdict.cost_usd or None))
             scores += [self._feedback(decision, judge_name, part, score) for part, score in verdict.parts.items() if part != metric]
         return scores
 
@@ -283,7 +285,8 @@ class Play:
         return Feedback(self._tools.new_id("fb"), decision, judge, metric, score, self._tools.clock())
 
     async def _ask(self, model: str, messages: tuple[Message, ...]) -> Reply:
-        completion = await self._tools.providers.adapter(model).complete(CompletionRequest(model, messages, temperature=0.0))
+        request = CompletionRequest(model, messages, max_output_tokens=JUDGE_REPLY_TOKENS)
+        completion = await self._tools.providers.adapter(model).complete(request)
         return Reply(completion.text, cost_of_completion(self._tools.catalog.get(model).price, completion, 0)[0])
 
     async def _failed(self, attempt: Attempt, exc: AdapterError) -> None:
@@ -332,6 +335,11 @@ def judged_as(section: Section, case: Case) -> Judged:
         raise ConfigurationInvalid(
             "a case expects what no judge reads", field=f"{section.task_type}.cases.expect", remedy=f"use {', '.join(known)}"
         ) from exc
+
+
+def models_asked(judges: Sequence[tuple[str, Judge | AskingJudge]]) -> tuple[str, ...]:
+    """Models that some of the judges ask."""
+    return tuple(model for _, judge in judges if isinstance(judge, AskingJudge) for model in getattr(judge, "models", ()))
 
 
 def _failure(attempt: Attempt, exc: AdapterError, latency_s: float) -> Attempt:

@@ -171,3 +171,25 @@ async def test_what_no_judge_can_use_is_refused_before_the_first_call(stub):
             await service.prepare(small([LLAMA], {"multimodal": ("contains", "pictures", 2)}))
     assert stub.requests == []
     assert store.battery_runs() == []
+
+
+async def test_judges_that_ask_models_cost_money_and_belong_to_the_limit(stub):
+    judge = {"judge": "rubric", "metric": "quality", "options": {"models": [HAIKU]}}
+    case = {"id": "a", "prompt": "Write a line about rain.", "reference": "Rain draws on the window."}
+    sections = [{"task_type": "creative_writing", "judges": [judge], "max_output_tokens": 40, "cases": [case, case | {"id": "b"}]}]
+    battery = small([LLAMA], {}, sections=sections)
+    stub.script("llama3.1-8b", Scenario(text="Rain."))
+    stub.script("claude-3-haiku-20240307", Scenario(text='{"grade": "good"}', input_tokens=300))
+    store = MemoryStore()
+    async with running(store, stub) as service:
+        prepared = await service.prepare(battery)
+        assert 0 < prepared.estimate.judging_usd < prepared.estimate.most_usd
+        made = await service.run(prepared, max_usd=prepared.estimate.most_usd)
+    assert (made.done, made.capped) == (2, False)
+    (run,) = store.battery_runs()
+    assert run.judge_usd > 0
+    records = records_of(store, run.id)
+    scores = [entry for record in records for entry in record.feedback if entry["metric"] == "quality"]
+    assert [entry["score"] for entry in scores] == [0.75, 0.75]
+    assert all(entry["judge"].startswith(f"rubric:{HAIKU}@") for entry in scores)
+    assert report(run, store.battery_cells(run.id), records).spent_usd == pytest.approx(made.spent_usd)
