@@ -66,12 +66,22 @@ class Proxy:
         await asyncio.sleep(seconds)
         await self.start()
 
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            for writer in list(self._open):
+                writer.transport.abort()
+            await self._server.wait_closed()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            self._open |= {writer, back}
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
-        writer.close()
+        self._open.add(writer)
+        try:
+            with suppress(OSError, asyncio.CancelledError):
+                there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                self._open.add(back)
+                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        finally:
+            writer.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -185,6 +195,7 @@ async def field_of(replicas: int, folder: Path, *, max_connections: int = 60, **
             finally:
                 for replica in running:
                     replica.end()
+                await proxy.close()
 
 
 def _token(told: dict[str, Any]) -> str:

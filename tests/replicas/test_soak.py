@@ -10,7 +10,7 @@ from benchmarks import soak
 
 
 def test_killed_services_lose_and_double_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "KILLS", 2)
+    monkeypatch.setattr(soak, "KILLS", 1)
     told = asyncio.run(soak.run("kill", 20.0, 2, None))
     assert told["kills"] >= 1
     assert told["decisions"] > 10
