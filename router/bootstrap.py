@@ -44,6 +44,7 @@ from router.services.outage import OutageWriter
 from router.services.planning import PlanningService
 from router.services.providers import Providers, connect
 from router.services.regimes import RegimeService
+from router.services.retention import RetentionService
 from router.services.routing import RoutingRules, RoutingService
 from router.services.sharing import SharingService
 from router.services.tallying import TallyService
@@ -82,6 +83,7 @@ async def build(settings: Settings) -> Services:
         )
         routing, training, regimes = _learned(settings, store, deciding, models, leads=leads)
         sharing = _sharing(settings, training, models)
+        retention = _retention(settings, store, leads)
         tallying = TallyService(store)
         writer.on_commit = _both(training.notify, tallying.notify)
         providers = await _providers(settings)
@@ -105,6 +107,8 @@ async def build(settings: Settings) -> Services:
                 await judging.start()
             if sharing is not None:
                 sharing.start()
+            if retention is not None:
+                await retention.start()
             await regimes.enter(models.catalog)
             models.before_use = regimes.enter  # the posterior knows a model before a decision may name it
         except RouterError as exc:
@@ -127,6 +131,8 @@ async def build(settings: Settings) -> Services:
             if tracing is not None:
                 await tracing.close()
             await writer.close()
+            if retention is not None:
+                await retention.close()
             await tallying.close()
             await training.close()
             if sharing is not None:
@@ -366,6 +372,15 @@ def _readings(
         policy=settings.policy,
         release=telemetry.release(),
     )
+
+
+def _retention(settings: Settings, store: Store, leads: Callable[[], bool]) -> RetentionService | None:
+    """What shortens the log; None where it is kept for ever, or ends with the process anyway."""
+    from router.storage.sql import SqlStore
+
+    if settings.log_retention_days is None or not isinstance(store, SqlStore):
+        return None
+    return RetentionService(store, days=settings.log_retention_days, leads=leads, clock=time.time)
 
 
 def _both(first: Callable[[Group], None], second: Callable[[Group], None]) -> Callable[[Group], None]:

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     fallback_model: str | None = Field(None, min_length=3, max_length=200)
     """Answers where no model is eligible; None = the catalogue's choice."""
 
+    log_retention_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
+    """How long decisions and what belongs to them are kept; what was learned from them stays. None = for ever."""
     outage: Literal["strict", "degraded"] = "strict"
     """Where the database is away. strict: 503; degraded: routing goes on, and its decisions are not logged and say so."""
     outage_max_s: Positive = 300.0

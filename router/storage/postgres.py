@@ -33,7 +33,11 @@ _LOCK = text("SELECT seq, partitioned_to FROM log_head FOR UPDATE")
 _ADVANCE = text("WITH moved AS (UPDATE log_head SET seq = :seq RETURNING seq) SELECT pg_notify(:channel, :news) FROM moved")
 _TELL = text("SELECT pg_notify(:channel, :news)")
 _CLAIM = text("SELECT pg_advisory_xact_lock(hashtext(:what))")
-_HEAD = text("SELECT seq, oldest FROM log_head")
+_HEAD = text("SELECT seq FROM log_head")
+_NEXT = text(  # what retention removes are decisions and what belongs to them
+    "SELECT seq, least(oldest, (SELECT min(seq) FROM arrivals WHERE seq > :after), (SELECT min(seq) FROM regimes WHERE seq > :after))"
+    " AS first FROM log_head"
+)
 _PARTITIONED = text("UPDATE log_head SET partitioned_to = :end")
 
 
@@ -162,12 +166,17 @@ class ServerTurns:
     def claim(self, connection: Connection, what: str) -> None:
         connection.execute(_CLAIM, {"what": f"pointsman {what}"})
 
+    def drop_parts(self, connection: Connection, upto: int) -> None:
+        from router.storage.pruning import drop_partitions  # here: it needs the tables' queries, which only a service that prunes does
+
+        drop_partitions(connection, upto)
+
     def last_seq(self, connection: Connection) -> int:
         return int(connection.execute(_HEAD).one().seq)
 
     def next_seq(self, connection: Connection, after: int) -> int | None:
-        head = connection.execute(_HEAD).one()
-        first = max(after + 1, head.oldest)
+        head = connection.execute(_NEXT, {"after": after}).one()
+        first = max(after + 1, head.first)
         return first if first <= head.seq else None
 
 

@@ -35,7 +35,7 @@ from router.domain.models import Model
 from router.domain.prices import recosted
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
-from router.storage import battery_rows, codec, key_rows, schema, tally_rows
+from router.storage import battery_rows, codec, key_rows, pruning, schema, tally_rows
 from router.storage.cost_rows import COST_EVENTS, COSTS_OF, read_cost, read_cost_event
 from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
 from router.storage.keyed import Keyed, matching
@@ -336,6 +336,18 @@ class SqlStore:
         query = select(*[select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in RECORDS])
         with self._reading() as connection:
             return dict(connection.execute(query).one()._mapping)
+
+    def prune(self, before: float, after_seq: int, many: int) -> tuple[int, int | None]:
+        """Remove up to ``many`` decisions taken before a time, after a position; how many went, and where to go on, None at the end."""
+        with self._reading() as connection:
+            upto, settled = pruning.horizon(connection, before)
+        if upto <= after_seq:
+            return 0, None
+        with self._writing() as connection:
+            removed, following = pruning.remove(connection, after_seq, upto, settled, many)
+            if following is None:
+                self._turns.drop_parts(connection, upto)
+        return removed, following
 
     def check(self) -> None:
         with self._reading() as connection:

@@ -44,6 +44,10 @@ class Turns(Protocol):
         """Be the only one who writes this until the transaction ends."""
         ...
 
+    def drop_parts(self, connection: Connection, upto: int) -> None:
+        """Give back the room of what was removed up to a position."""
+        ...
+
     def last_seq(self, connection: Connection) -> int:
         """The last committed position, 0 where the log is empty."""
         ...
@@ -75,6 +79,9 @@ class FileTurns:
 
     def claim(self, connection: Connection, what: str) -> None:
         """The transaction has the file's write lock."""
+
+    def drop_parts(self, connection: Connection, upto: int) -> None:
+        """A file fills the room again."""
 
     def last_seq(self, connection: Connection) -> int:
         return max(seq or 0 for seq in connection.execute(LAST_SEQ).one())
