@@ -7,7 +7,7 @@ the best expected utility and never explores. Where calls should teach, run the 
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -176,7 +176,15 @@ class Selector:
             self._refresh()
             return Voices() if self._learner is None else self._learner.statistics.voices
 
-    def _refresh(self) -> None:
+    def read(self, tell: Callable[[int, int], None] | None) -> None:
+        """Fold what is new in the log; ``tell``: how much of it is folded.
+
+        Raises ``StorageUnavailable``.
+        """
+        with self._lock:
+            self._refresh(tell)
+
+    def _refresh(self, tell: Callable[[int, int], None] | None = None) -> None:
         catalog = self._base if self._store is None else self._base.merged(self._store.models())
         if self._learner is None:
             self._learner = self._restored()
@@ -185,7 +193,7 @@ class Selector:
             self._routing.use_catalog(catalog)
             self._catalog = catalog
         if self._store is not None:
-            self._fold(self._store, self._learner)
+            self._fold(self._store, self._learner, tell)
         self._posterior = self._learner.posterior()
 
     def _restored(self) -> Learner:
@@ -204,8 +212,11 @@ class Selector:
         return Learner(self._half_life, trusted=self._trusted)
 
     @staticmethod
-    def _fold(store: Store, learner: Learner) -> None:
+    def _fold(store: Store, learner: Learner, tell: Callable[[int, int], None] | None) -> None:
+        first, last = learner.seq, store.last_seq() if tell is not None else 0
         while True:
+            if tell is not None:
+                tell(learner.seq - first, last - first)
             events, upto = store.read_evidence(learner.seq, _PAGE)
             for event in events:
                 fold(learner, event)

@@ -23,7 +23,10 @@ def judges(
     from router.storage.sql import SqlStore
 
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    voices = library.selector(settings.database_url).voices()
+    selector = library.selector(settings.database_url)
+    with progress("reading the log") as tell:
+        selector.read(tell)
+    voices = selector.voices()
     store = SqlStore(settings.database_url)
     try:
         with progress("judges") as tell:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli.output import money, number, print_json, print_line, print_table
+from router.cli.output import money, number, print_json, print_line, print_table, progress
 from router.cli.serve import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def _planned_here(document: dict[str, Any], database_url: str | None) -> dict[st
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
     empty = settings.in_memory or (database_url is None and not schema.check(settings.database_url).ready)
     selector = library.selector(None if empty else settings.database_url)
+    with progress("reading the log") as tell:
+        selector.read(tell)
     job = to_orchestration(checked, selector.weights)
     return told(assign(job, [selector.outlook(group.task) for group in job.agents], selector.catalog))
 

@@ -1,8 +1,10 @@
 """Compiles, runs and tests Python code in a sandbox; the score is the share of the tests that pass."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import ClassVar, cast
 
+from router.errors import ConfigurationInvalid
 from router.judging import sandbox
 from router.judging.protocol import Answer, Case, Verdict
 from router.judging.reading import fenced
@@ -15,10 +17,20 @@ _LONGEST = 200_000
 class Code:
     """0 where a limit is broken or something forbidden is tried, whatever the tests say. The standard library is all there is."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits | Mapping[str, float] = field(default_factory=Limits)
+    """What the code may use up; as a mapping, what differs from the usual."""
     name: ClassVar[str] = "code"
     version: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("tests",)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.limits, Limits):
+            known = {one.name for one in fields(Limits)}
+            if strange := set(self.limits) - known:
+                raise ConfigurationInvalid(
+                    f"the code judge has no limit {', '.join(sorted(strange))}", field="limits", remedy=f"it has {', '.join(sorted(known))}"
+                )
+            object.__setattr__(self, "limits", Limits(**(asdict(Limits()) | dict(self.limits))))
 
     def judge(self, case: Case, answer: Answer) -> Verdict:
         """Run the fenced Python of the answer, or all of it where nothing is fenced.
@@ -29,7 +41,7 @@ class Code:
         code = answer.text if found is None else found
         if len(code) > _LONGEST:
             return Verdict(0.0, self.name, self.version, f"longer than {_LONGEST} characters")
-        ran = sandbox.run(code, case.tests, case.uses, self.limits)
+        ran = sandbox.run(code, case.tests, case.uses, cast(Limits, self.limits))
         score = 0.0 if ran.broke is not None else sum(ran.passed) / len(ran.passed)
         parts = {"compiles": float(ran.compiles), "runs": float(ran.runs), "tests": sum(ran.passed) / len(ran.passed)}
         parts["comments"] = float(ran.commented)

