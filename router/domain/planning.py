@@ -75,7 +75,7 @@ def plan(wanted: Orchestration, outlooks: Sequence[Outlook], known: Container[st
     limits = _limits(wanted, table, floor)
     assigned = solve(Problem(table.agents, _value(wanted.goal, table), limits))
     if isinstance(assigned, Conflict):
-        raise _infeasible(assigned, {limit.name: limit for limit in limits}, table)
+        raise _infeasible(assigned, {limit.name: limit for limit in limits}, table, of_baseline=wanted.limits.min_quality is None)
     return Plan(
         name=wanted.name,
         goal=wanted.goal,
@@ -173,13 +173,14 @@ def _limits(wanted: Orchestration, table: _Table, floor: float | None) -> tuple[
     return tuple(made)
 
 
-def _infeasible(conflict: Conflict, limits: dict[str, Limit], table: _Table) -> PlanInfeasible:
+def _infeasible(conflict: Conflict, limits: dict[str, Limit], table: _Table, *, of_baseline: bool) -> PlanInfeasible:
     """Names the limits that exclude each other, with what each would have to be for the others to hold."""
     told, remedies = [], []
     for name, least in conflict.least.items():
         stated, needed = _in_words(name, limits[name].at_most, table), _in_words(name, least, table)
-        told.append(f"{name} of {stated}")
-        remedies.append(f"{'lower' if name == _QUALITY else 'raise'} {name} to {needed}")
+        told.append(f"{name} of {stated}{' (that of all agents on the baseline)' if name == _QUALITY and of_baseline else ''}")
+        way = "set min_quality" if name == _QUALITY and of_baseline else f"{'lower' if name == _QUALITY else 'raise'} {name}"
+        remedies.append(f"{way} to {needed}")
     among = " while the other holds" if len(told) == 2 else " while the others hold" if len(told) > 2 else ""
     verb = "cannot be met" if len(told) == 1 else "cannot be met together"
     return PlanInfeasible(f"{' and '.join(told)} {verb}", field="limits", remedy=f"{' or '.join(remedies)}{among}")

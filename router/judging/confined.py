@@ -136,6 +136,8 @@ def _fault(exc: BaseException, report: _Report) -> str:
     """The class of a failure, never its words: they may quote the answer."""
     if isinstance(exc, MemoryError):
         report.attempted("memory")
+    if isinstance(exc, RuntimeError) and str(exc) == "can't start new thread":
+        report.attempted("threads")
     if isinstance(exc, OSError) and exc.errno == errno.EFBIG:
         report.attempted("length")
     name = type(exc).__name__

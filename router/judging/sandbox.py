@@ -74,6 +74,7 @@ _BROKE = {
     "file": "tried to write a file outside its directory",
     "signal": "tried to signal another process",
     "memory": "ran out of the memory that it may use",
+    "threads": "started more threads than it may",
     "length": "wrote a longer file than it may",
 }
 
@@ -161,7 +162,7 @@ def _overgrown(pid: int, home: str, limits: Limits) -> str | None:
     """What the kernel's limits do not count."""
     with contextlib.suppress(OSError):
         if sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) > limits.threads:
-            return f"ran more than {limits.threads} threads"
+            return _BROKE["threads"]
     size = entries = 0
     waiting = [home]
     while waiting:

@@ -13,6 +13,8 @@ from router.cli.app import run
 from router.domain.events import Feedback, Outcome, Status
 from router.domain.ids import new_id
 from router.domain.tasks import Task
+from router.testing import Stub
+from tests.gateway.conftest import Gateway
 
 CATALOG = """
 [[models]]
@@ -116,6 +118,28 @@ async def test_the_command_line_plans_from_a_database(settings: config.Settings,
     assert "quality: (" in shown
     assert run([*arguments, "--budget-usd", "0.000001"]) == 2
     assert "the budget of $0.000001" in capsys.readouterr().err
+
+
+def test_the_command_line_plans_from_a_running_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Stub() as stub:
+        gateway = Gateway(tmp_path, stub).start()
+        try:
+            Path("job.yaml").write_text("agents: [{task_type: quick_qa, count: 3, context_tokens: 100, constraints: {models: [beta/two]}}]")
+            capsys.readouterr()  # the service's log
+            assert run(["plan", "job.yaml", "--url", gateway.address, "--json"]) == 0
+            made = json.loads(capsys.readouterr().out)
+            assert [(line["model"], line["count"]) for line in made["assigned"]] == [("beta/two", 3)]
+            assert gateway.rows("select count(*) from decisions") == [(0,)]
+            assert run(["plan", "job.yaml", "--url", gateway.address, "--budget-usd", "0.0"]) == 2
+            assert "the budget of $0 cannot be met" in capsys.readouterr().err
+        finally:
+            gateway.stop()
+        assert run(["plan", "job.yaml", "--url", gateway.address]) == 2
+        assert "does not answer" in capsys.readouterr().err
+        assert run(["plan", "job.yaml", "--url", "file:///etc/passwd"]) == 2
 
 
 @pytest.mark.parametrize(("name", "agents", "groups"), [("28-agents", 28, 5), ("180-agents", 180, 6)])

@@ -121,6 +121,13 @@ def test_what_cannot_be_met_is_named_with_what_could(limits: dict[str, object], 
     assert refused.value.field == "limits"
 
 
+def test_a_floor_that_the_baseline_sets_is_called_so() -> None:
+    with pytest.raises(PlanInfeasible) as refused:
+        made(job(Goal.CHEAPEST, baseline="dear/large", providers={"dear": RateLimit(requests_per_minute=2)}))
+    assert "(that of all agents on the baseline)" in refused.value.message
+    assert "set min_quality to" in (refused.value.remedy or "")
+
+
 def test_the_amount_that_the_error_names_is_enough() -> None:
     with pytest.raises(PlanInfeasible) as refused:
         made(job(Goal.BEST, budget_usd=0.05, min_quality=0.85))
