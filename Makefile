@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning bench-planning bench-storage bench-dashboard soak-replicas clean
+.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning bench-planning bench-batteries bench-day-one bench-storage bench-dashboard soak-replicas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,7 +32,7 @@ check: ## everything that the continuous integration runs: lint, types, layers, 
 	@echo "check: lint, types, layers and tests, as in continuous integration"
 	@.ci/run
 
-bench: bench-route bench-gateway bench-learning bench-planning bench-storage bench-dashboard ## run every benchmark
+bench: bench-route bench-gateway bench-learning bench-planning bench-batteries bench-storage bench-dashboard ## run every benchmark
 
 bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
@@ -59,6 +59,15 @@ bench-learning: $(PEERS)/peers.stamp ## the learner against its peers on recorde
 bench-planning: $(VENV)/dev.stamp ## seconds to plan 180 agents on 40 models
 	@echo "bench-planning: a joint plan for 180 agents on 40 models, in groups and all different"
 	@$(PY) -m benchmarks.planning $(ARGS)
+
+bench-batteries: $(VENV)/dev.stamp ## every battery that ships, killed half-way and resumed, on local stand-ins with models of known quality
+	@echo "bench-batteries: the providers' wire formats on loopback; intervals, order, skipped pairs and what it does to the first decisions"
+	@$(PIP) install --editable ".[providers]"
+	@$(PY) -m benchmarks.batteries $(ARGS)
+
+bench-day-one: $(VENV)/dev.stamp ## regret of the first decisions with and without a battery of 20 per cell (ARGS="TABLE.parquet")
+	@echo "bench-day-one: the same streams of recorded outcomes, cold and after a battery"
+	@$(PY) -m benchmarks.day_one $(ARGS)
 
 bench-dashboard: $(VENV)/dev.stamp ## first views of the dashboard on a log of 100,000 decisions, in a browser where there is one
 	@echo "bench-dashboard: every page over HTTP and, with Chromium, drawn; no page may take a second"

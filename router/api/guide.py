@@ -58,7 +58,8 @@ async def get_rules(request: Request, baseline: Annotated[Name | None, Query()] 
     await allow(request, READ)
     pins = services_of(request).pins
     told = {task_type: {"models": pin.models, "sha256": pin.digest} for task_type, pin in sorted(pins.items())}
-    return answer(rulebook(await _guide(request), baseline) | {"pinned": told})
+    chosen = baseline or services_of(request).settings.baseline_model
+    return answer(rulebook(await _guide(request), chosen) | {"pinned": told})
 
 
 async def _guide(request: Request) -> Guide:

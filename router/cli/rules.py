@@ -21,7 +21,9 @@ Out = Annotated[Path | None, typer.Option("--out", help="Write to this file inst
 
 @app.command()
 def export(
-    baseline: Annotated[str | None, typer.Option(help="Compare with this model; the dearest measured one where it is left out.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this model; else with the settings' baseline, else with the dearest measured.")
+    ] = None,
     out: Out = None,
     database_url: DatabaseUrl = None,
     as_json: Json = False,
@@ -33,7 +35,7 @@ def export(
     settings = _settings(database_url)
     if baseline is not None and baseline not in _catalog(settings):
         raise ModelNotFound("no model has that id", field="baseline", remedy="'pointsman models list' lists the ids")
-    book = rulebook(_guide(settings), baseline)
+    book = rulebook(_guide(settings), baseline or settings.baseline_model)
     if as_json and out is None:
         print_json(book)
         return
@@ -51,7 +53,8 @@ def diff(
     from router.storage.rule_files import read_rules
 
     then = read_rules(file)
-    changes = compare(then, rulebook(_guide(_settings(database_url))))
+    settings = _settings(database_url)
+    changes = compare(then, rulebook(_guide(settings), settings.baseline_model))
     if as_json:
         print_json({"changes": changes})
     elif not changes:

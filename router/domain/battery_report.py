@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from router.domain.battery_runs import BatteryCell, BatteryRun
 from router.domain.events import DecisionRecord, Status
-from router.domain.measured import Measure, of_scores, of_values
+from router.domain.measured import Measure, of_differences, of_scores, of_values
 
 QUALITY = "quality"
 
@@ -103,7 +103,7 @@ def _cell(
         failed=len(ended) - len(good),
         unknown=len(records) - len(ended),
         quality=_measure(list(scores.values())),
-        quality_against_baseline=of_values(shared),
+        quality_against_baseline=of_differences(shared),
         tokens_per_s=sum(n for n, _ in timed) / seconds if seconds > 0 else None,
         latency_s=of_values([o.latency_s for _, o in good if o.latency_s is not None]),
         cost_usd=of_values(costs) if len(costs) == len(good) else None,

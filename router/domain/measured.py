@@ -41,6 +41,16 @@ def of_values(values: Sequence[float]) -> Measure | None:
     return None if n == 0 else of_moments(n, math.fsum(values), math.fsum(v * v for v in values))
 
 
+def of_differences(values: Sequence[float]) -> Measure | None:
+    """Of differences between two scores of the same case, in [-1, 1]: Student's t; where all are the same, which t takes for certainty,
+    the interval of scores that all were so."""
+    measure = of_values(values)
+    if measure is None or measure.low < measure.high:
+        return measure
+    same = of_scores(measure.n * (measure.mean + 1.0) / 2.0, float(measure.n), measure.n)
+    return None if same is None else Measure(measure.n, measure.mean, 2.0 * same.low - 1.0, 2.0 * same.high - 1.0)
+
+
 def of_moments(n: int, total: float, squares: float) -> Measure | None:
     """The same from the number, sum and sum of squares."""
     if n == 0:
