@@ -160,6 +160,10 @@ def _shown(services: Services) -> dashboard.Sources:
         counted=lambda: services.tallying.seq if services.tallying is not None else 0,
         clock=time.time,
         status_of=errors.status_of,
+        evaluation=services.evaluation,
+        audit=services.audit,
+        lift=services.lift,
+        baseline=services.settings.baseline_model if services.settings.holdback_share else None,
     )
 
 

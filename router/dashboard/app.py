@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from router.dashboard import access, assets, budgets, decisions, incidents, judges, overview, preferences
+from router.dashboard import access, assets, budgets, decisions, incidents, judges, overview, preferences, whatif
 from router.dashboard.rendering import page, told
 from router.dashboard.sources import Learned, Sources
 from router.errors import KeyMissing, RouterError
@@ -19,6 +19,9 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("/preferences", "preferences", preferences.preferences),
     ("/decisions", "decisions", decisions.decisions),
     ("/decisions/{decision_id}", "decisions", decisions.decision),
+    ("/decisions/{decision_id}/recomputed", "decisions", decisions.recomputed),
+    ("/savings", "savings", whatif.savings),
+    ("/what-if", "what-if", whatif.what_if),
     ("/incidents", "incidents", incidents.incidents),
     ("/judges", "judges", judges.judges),
     ("/budgets", "budgets", budgets.budgets),

@@ -12,10 +12,12 @@ from router.dashboard import charts
 from router.dashboard.sources import Learned, Sources
 from router.domain.events import DecisionRecord
 from router.domain.tallies import DAY_S
-from router.errors import DecisionNotFound
+from router.errors import DecisionNotFound, StorageUnavailable
 
 _PAGE = 50
 _LONGEST = 200
+_MOST_FOLDED = 20_000
+"""Log records that are folded for one page; a longer way back is for the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,7 @@ async def decision(request: Request, sources: Sources, _learned: Learned) -> tup
 
     Raises ``DecisionNotFound``.
     """
-    wanted = request.path_params["decision_id"]
-    usable = len(wanted) <= _LONGEST and wanted.isascii() and wanted.isprintable()
-    record = await asyncio.to_thread(sources.store.decision, wanted) if usable else None
-    if record is None:
-        raise DecisionNotFound("no decision has this id", field="decision_id", remedy="look for it in the list of decisions")
+    record = await _wanted(request, sources)
     told = record.decision
     eligible = sorted(zip(told.eligible, told.propensities, strict=True), key=lambda pair: (pair[0] != told.model, -pair[1], pair[0]))
     excluded: dict[str, list[Any]] = {}
@@ -135,5 +133,35 @@ async def decision(request: Request, sources: Sources, _learned: Learned) -> tup
         "eligible": eligible,
         "excluded": sorted(excluded.items(), key=lambda item: (-len(item[1]), item[0])),
         "facts": sorted(told.request.items()),
+        "can_recompute": sources.audit is not None,
         "now": sources.clock(),
     }
+
+
+async def recomputed(request: Request, sources: Sources, _learned: Learned) -> tuple[str, dict[str, Any]]:
+    """The decision taken once more from the log: what was expected of each model, and what would have chosen it.
+
+    Raises ``DecisionNotFound``, ``StorageUnavailable``.
+    """
+    record = await _wanted(request, sources)
+    if sources.audit is None:
+        raise StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
+    async with sources.busy:
+        audit = await asyncio.to_thread(sources.audit.recompute, record, _MOST_FOLDED)
+    flips = {alternative.model: alternative.flip for alternative in audit.alternatives}
+    models = sorted(audit.models, key=lambda one: (one.model != record.decision.model, -one.weighed.utility))
+    shown = [
+        (one, charts.bar(quality.mean, quality.low, quality.high), flips.get(one.model))
+        for one in models
+        for quality in (one.weighed.expected.quality,)
+    ]
+    return "recomputed.html", {"decision": record.decision, "audit": audit, "models": shown}
+
+
+async def _wanted(request: Request, sources: Sources) -> DecisionRecord:
+    wanted = request.path_params["decision_id"]
+    usable = len(wanted) <= _LONGEST and wanted.isascii() and wanted.isprintable()
+    record = await asyncio.to_thread(sources.store.decision, wanted) if usable else None
+    if record is None:
+        raise DecisionNotFound("no decision has this id", field="decision_id", remedy="look for it in the list of decisions")
+    return record

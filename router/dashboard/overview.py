@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from router.dashboard import charts, decisions, incidents
+from router.dashboard import charts, decisions, incidents, whatif
 from router.dashboard.periods import PERIODS, Stretch, steps, stretch, total
 from router.dashboard.sources import Learned, Sources
 from router.domain.tallies import Tally
@@ -51,6 +51,7 @@ async def overview(request: Request, sources: Sources, learned: Learned) -> tupl
         "rows": [(p, p.models[0], charts.bar(*_interval(p.models[0]))) for p in rows if p.models],
         "weights": weights,
         "incidents": found,
+        "savings_by_themselves": sources.evaluation is not None and sources.training.seq <= whatif.MOST_FOLDED_UNASKED,
         "decisions": [decisions.line(record) for record in latest],
         "now": now,
     }

@@ -1,15 +1,19 @@
 """What the pages are made from."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from learning.drift import Incident
 from learning.rules import PolicyReport
 from router.domain.catalog import Catalog
 from router.domain.tasks import Weights
 from router.ports import Store
+from router.services.audit import AuditService
+from router.services.evaluation import EvaluationService
 from router.services.keys import KeyService
+from router.services.lift import LiftService
 
 REPORT_AGE_S = 2.0
 """A report on everything learned may be this old: making one takes some ten milliseconds of the event loop."""
@@ -45,6 +49,13 @@ class Sources:
     clock: Callable[[], float]
     status_of: Callable[[Exception], int]
     """The HTTP status of a refusal."""
+    evaluation: EvaluationService | None = None
+    audit: AuditService | None = None
+    lift: LiftService | None = None
+    baseline: str | None = None
+    """The model that a share of the traffic is held back on; None: no traffic is."""
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the log is read back: that keeps a core busy."""
 
     @property
     def beat(self) -> str:
@@ -69,6 +80,8 @@ class Learned:
         self._clock = clock
         self._made: tuple[float, PolicyReport] | None = None
         self.moments: dict[int, Moment] = {}
+        self.savings: dict[str, tuple[float, int, Any]] = {}
+        """Comparisons with one model for everything, by the model: when they were made, up to which log position; "" is the lift."""
 
     def report(self) -> PolicyReport:
         """As of at most ``REPORT_AGE_S`` ago."""

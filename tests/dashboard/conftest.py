@@ -13,6 +13,7 @@ import uvicorn
 from router import bootstrap, config
 from router.api.app import create_app
 from router.api.services import Services
+from router.domain.catalog import load_shipped
 from router.ports import Store
 from router.storage import schema
 from router.storage.sql import SqlStore
@@ -40,11 +41,12 @@ HOSTILE = LogPlan(
 FRIENDLY = LogPlan(600)
 
 
-def catalog(folder: Path, *models: str) -> Path:
-    """A catalogue file with those of these models whose ids it takes, beside those that ship."""
+def catalog(folder: Path, *models: str, only: bool = False) -> Path:
+    """A catalogue file with those of these models whose ids it takes, beside those that ship or instead of them."""
     facts = {"family": "made-up", "context_window": 128_000, "price": {"input": 0.5, "output": 1.5}}
     file = folder / "models.json"
-    file.write_text(json.dumps({"models": [{"id": model} | facts for model in models if " " not in model]}))
+    retired = [{"id": model.id, "retired": True} for model in load_shipped()] if only else []
+    file.write_text(json.dumps({"models": [{"id": model} | facts for model in models if " " not in model] + retired}))
     return file
 
 

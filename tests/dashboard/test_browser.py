@@ -1,6 +1,7 @@
 """The dashboard in a real browser: every page, both themes, wide and narrow, over a log full of script payloads."""
 
 import json
+import random
 import shutil
 import time
 import urllib.request
@@ -33,10 +34,15 @@ PAGES = {
     "decisions": "/decisions",
     "a decision": f"/decisions/{FIRST}",
     "a hostile decision": f"/decisions/{EVIL}",
+    "a recomputed decision": f"/decisions/{FIRST}/recomputed",
+    "savings": "/savings",
+    "what if": "/what-if",
+    "what if, asked": "/what-if?asked=1&weight_cost=2&last=500",
     "incidents": "/incidents",
     "judges": "/judges",
     "budgets": "/budgets",
 }
+TRIED = ("acme/base", "acme/middle", "acme/top")
 CHARTED = {"overview", "overview, all", "one preference"}
 
 _DRAWN = """(canvas) => {
@@ -116,7 +122,7 @@ def follow(page: Any, locator: Any) -> None:
         locator.click()
 
 
-def post(service: Service, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def post(service: Service, path: str, body: Any) -> dict[str, Any]:
     request = urllib.request.Request(service.address + path, json.dumps(body).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         told: dict[str, Any] = json.load(answer)
@@ -239,6 +245,75 @@ def test_what_happens_appears_by_itself(service, watched):
     assert page.locator("#live").inner_text() == before
     page.get_by_role("button", name="Resume").click()
     page.wait_for_function("before => document.getElementById('live').innerText !== before", arg=before)
+    assert seen.faults == []
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service over a log that decisions of its own kind were drawn into, with a tenth of the traffic held back."""
+    folder = tmp_path_factory.mktemp("rehearsed")
+    url = database(folder)
+    with Service(url, catalog_file=catalog(folder, *TRIED, only=True), holdback_share=0.1, baseline_model=TRIED[0]) as running:
+        rng = random.Random(11)
+        for start in range(0, 320, 40):
+            calls, scores = [], []
+            for i in range(start, start + 40):
+                decided = post(running, "/v1/route", {"task_type": ("draft", "proof")[i % 2], "context_tokens": 500})
+                place = TRIED.index(decided["model"])
+                said = {"decision_id": decided["decision_id"]}
+                calls.append(said | {"latency_s": 1.0, "cost_usd": 0.001 * (1 + place), "input_tokens": 500, "output_tokens": 100})
+                scores.append(said | {"score": float(rng.random() < 0.35 + 0.2 * place)})
+            post(running, "/v1/outcomes", calls)
+            post(running, "/v1/feedback", scores)
+        running.do(running.services.tallying.catch_up())  # type: ignore[union-attr]  # a whole service has one
+        yield running
+
+
+def test_what_if_answers_and_refuses(rehearsed, watched):
+    seen = watched()
+    page = seen.open(f"{rehearsed.address}/what-if")
+    follow(page, page.get_by_role("button", name="What if?"))
+    assert "Nothing differs from what is" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Limit").select_option(TRIED[2])
+    follow(page, page.get_by_role("button", name="What if?"))
+    assert "cap share" in page.get_by_role("alert").inner_text()
+    page.get_by_label("to % of the traffic").fill("10")
+    page.get_by_label("Quality").fill("1")
+    page.get_by_label("Latest decisions").select_option("500")
+    follow(page, page.get_by_role("button", name="What if?"))
+    told = page.locator("main").inner_text()
+    assert page.get_by_label("to % of the traffic").input_value() == "10"
+    assert "Cost per 1,000 calls" in told
+    capped = page.get_by_role("region", name="Traffic").locator("tr", has_text=TRIED[2].partition("/")[2]).locator("td").nth(1)
+    assert float(capped.inner_text().rstrip("% ").strip()) <= 10.5
+    assert seen.faults == []
+
+
+def test_savings_are_measured_and_estimated(rehearsed, watched):
+    seen = watched()
+    page = seen.open(rehearsed.address + "/")
+    page.locator("#savings[data-loaded]").wait_for()
+    assert "Against all on" in page.locator("#savings").inner_text()
+    follow(page, page.locator("#savings").get_by_role("link"))
+    told = page.locator("main").inner_text()
+    assert "whole episodes at random" in told
+    assert "held back" in told
+    with page.expect_navigation():
+        page.get_by_label("Everything on").select_option(TRIED[1])
+    assert page.get_by_label("Everything on").input_value() == TRIED[1]
+    assert "All on one model" in page.locator("main").inner_text()
+    assert seen.faults == []
+
+
+def test_a_decision_is_taken_once_more(rehearsed, watched):
+    seen = watched()
+    page = seen.open(f"{rehearsed.address}/decisions?task_type=proof")
+    follow(page, page.locator("tbody tr", has_text="expected utility").first.locator("a"))
+    page.locator("#recomputed[data-loaded]").wait_for()
+    told = page.locator("#recomputed").inner_text()
+    assert "the same to the last bit" in told
+    assert "would make it the first" in told or "no change of its quality or cost" in told
+    assert page.locator("#recomputed tbody tr").count() == len(TRIED)
     assert seen.faults == []
 
 

@@ -1,7 +1,7 @@
 // Live updates, the theme switch and small conveniences. Every page works without it, charts aside.
 (() => {
   "use strict";
-  const EVERY_MS = 2500, LONGEST_MS = 30000;
+  const EVERY_MS = 2500, LONGEST_MS = 30000, AGAIN_MS = 60000;
 
   const theme = document.getElementById("theme");
   if (theme) {
@@ -22,6 +22,38 @@
   for (const select of document.querySelectorAll("select[data-go]")) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }
+
+  for (const form of document.querySelectorAll("form[data-busy]")) {
+    form.addEventListener("submit", () => {
+      form.setAttribute("aria-busy", "true");
+      const button = form.querySelector("button");
+      if (button) button.textContent = form.dataset.busy;
+    });
+  }
+
+  // What takes long comes when it is there: the part of the same name of another of our pages. Until then a link leads to it.
+  const loaded = new Map();
+  async function load(root) {
+    for (const part of root.querySelectorAll("[data-load]")) {
+      const address = part.dataset.load;
+      const known = loaded.get(address);
+      if (known) put(part, known.content);
+      if (known && Date.now() - known.at < AGAIN_MS) continue;
+      part.setAttribute("aria-busy", "true");
+      try {
+        const answer = await fetch(address, { headers: { accept: "text/html" }, credentials: "same-origin" });
+        if (!answer.ok || answer.redirected) throw new Error("not shown");
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
+        if (fresh) { loaded.set(address, { content: fresh, at: Date.now() }); put(part, fresh); }
+      } catch { /* the link stays */ }
+      part.removeAttribute("aria-busy");
+      part.dataset.loaded = "true";
+    }
+  }
+  function put(part, fresh) {
+    part.replaceChildren(...[...fresh.childNodes].map((node) => node.cloneNode(true)));
+  }
+  load(document);
 
   const status = document.querySelector("[data-live-status]");
   const region = document.querySelector("[data-live]");
@@ -49,6 +81,7 @@
     region.querySelectorAll(".scroll").forEach((item, i) => { item.scrollLeft = scrolled[i] ?? 0; });
     if (place >= 0) region.querySelectorAll("a, button, summary, input, select, [tabindex]")[place]?.focus({ preventScroll: true });
     window.pointsmanCharts?.draw(region);
+    load(region);
   }
 
   async function look() {
