@@ -22,7 +22,8 @@ async def list_judges(request: Request, window: Annotated[int, Query(ge=1, le=10
     """
     await allow(request, READ)
     services = services_of(request)
-    report = await asyncio.to_thread(judge_report, services.store, services.training.voices, window)
+    voices = services.training.voices
+    report = await asyncio.to_thread(judge_report, services.store, dict(voices.calibrations), voices.trusts, window)
     judging = services.judging
     online = None
     if judging is not None:

@@ -30,7 +30,7 @@ def judges(
     store = SqlStore(settings.database_url)
     try:
         with progress("judges") as tell:
-            report = judge_report(store, voices, window, tell)
+            report = judge_report(store, voices.calibrations, voices.trusts, window, tell)
     finally:
         store.close()
     if as_json:

@@ -1,9 +1,9 @@
 """Reads a stretch of the log for how its judges judge."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from learning.voices import Voices
+from learning.voices import Calibration
 from router.domain.events import Evidence, FeedbackEvent
 from router.domain.judge_measures import Calibrated, JudgeMeasures, JudgeReport
 
@@ -20,8 +20,16 @@ class Log(Protocol):
     def last_seq(self) -> int: ...
 
 
-def judge_report(log: Log, voices: Voices, window: int = WINDOW, tell: Callable[[int, int], None] | None = None) -> JudgeReport:
+def judge_report(
+    log: Log,
+    calibrations: Mapping[str, Calibration],
+    trusts: Callable[[str], bool],
+    window: int = WINDOW,
+    tell: Callable[[int, int], None] | None = None,
+) -> JudgeReport:
     """Measure the judges over the latest ``window`` positions; blocks. ``tell``: how many of them are read.
+
+    ``calibrations``: what the learner makes of each judge; ``trusts``: which judges are the measure.
 
     Raises ``StorageUnavailable``.
     """
@@ -38,8 +46,8 @@ def judge_report(log: Log, voices: Voices, window: int = WINDOW, tell: Callable[
         after = upto
         if tell is not None:
             tell(after - first, last - first)
-    calibrations = {
+    told = {
         judge: Calibrated(known.offset, known.slope, max(known.noise_var, 0.0) ** 0.5, known.shared)
-        for judge, known in voices.calibrations.items()
+        for judge, known in calibrations.items()
     }
-    return measures.report(first, after, calibrations, voices.trusts)
+    return measures.report(first, after, told, trusts)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -175,6 +176,34 @@ def test_where_it_cannot_be_confined_nothing_runs(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(JudgeUnavailable, match="not Linux") as refused:
         judge("print('x')")
     assert "Landlock" in (refused.value.remedy or "")
+
+
+_WITHOUT_LANDLOCK = """
+import ctypes, errno
+from router.errors import JudgeUnavailable
+from router.judging import sandbox, seccomp
+create = 444
+code = b"".join([
+    seccomp._step(seccomp._LOAD, seccomp._NUMBER), seccomp._step(seccomp._JUMP_EQUAL, create, 0, 1),
+    seccomp._step(seccomp._RETURN, seccomp._ERRNO | errno.ENOSYS), seccomp._step(seccomp._RETURN, seccomp._ALLOW),
+])
+buffer = ctypes.create_string_buffer(code, len(code))
+about = seccomp._Program(len(code) // 8, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(about), 0, 0) == 0
+try:
+    sandbox.run("print('it ran')", ["pass"])
+except JudgeUnavailable as exc:
+    print(exc.message, "|", exc.remedy)
+"""
+
+
+def test_a_kernel_without_landlock_is_refused_with_the_remedy() -> None:
+    # a filter of system calls answers for the kernel as an older one would
+    told = subprocess.run([sys.executable, "-c", _WITHOUT_LANDLOCK], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("code is not run, because it cannot be confined here: ")
+    assert "the kernel has no Landlock" in told
+    assert "| judge code on Linux 5.13 or newer" in told
 
 
 def test_a_processor_without_a_filter_is_refused_and_both_others_have_one() -> None:

@@ -55,7 +55,7 @@ def log(answers: int = 400, *, moves_at: int | None = None, models_move_at: int 
 def measured(writes: list[Write], window: int = 1_000_000) -> JudgeReport:
     store = MemoryStore()
     assert all(not isinstance(result, Exception) for result in store.commit(writes))
-    return judge_report(store, Voices(["human"]), window)
+    return judge_report(store, {}, Voices(["human"]).trusts, window)
 
 
 def of(report: JudgeReport, judge: str) -> Measured:
