@@ -241,10 +241,11 @@ class TrainingService:
                 self._committed = upto
                 break
             for start in range(0, len(events), _SLICE):
-                for event in events[start : start + _SLICE]:
+                for event in (part := events[start : start + _SLICE]):
                     fold(self._learner, event)
+                self._learner.advance(part[-1].seq)  # whoever asks meanwhile gets the digest of a position, not of something in between
                 await asyncio.sleep(0)
-            self._learner.advance(upto)
+            self._learner.advance(max(upto, self._learner.seq))
             self._published = self._learner.posterior()
             self._tell_incidents()
             async with self._folded:

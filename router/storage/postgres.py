@@ -27,7 +27,9 @@ CATALOGUE = "catalogue"
 """What is said there of a changed catalogue; of a group its first and last position, and whether it holds evidence."""
 LEADER_LOCK = 7_076_001
 PARTITION = 5_000_000
-"""Log positions in one partition: 1.7 million decisions with outcome and score."""
+"""Log positions in one partition, at least: 1.7 million decisions with outcome and score, 5 GB."""
+_SHARE = 20
+"""A new partition holds a twentieth of the log so far where that is more, so that there are never very many."""
 
 _LOCK = text("SELECT seq, partitioned_to FROM log_head FOR UPDATE")
 _ADVANCE = text("WITH moved AS (UPDATE log_head SET seq = :seq RETURNING seq) SELECT pg_notify(:channel, :news) FROM moved")
@@ -182,7 +184,7 @@ class ServerTurns:
 
 def add_partition(connection: Connection, start: int) -> int:
     """Add the partition that begins at a position to each log table, and return where it ends."""
-    end = start + PARTITION - start % PARTITION
+    end = start - start % PARTITION + max(PARTITION, start // _SHARE)
     for table in PARTITIONED:
         name = f"{table.name}_{start}"
         # made beside and then attached: that locks out neither readers nor writers of the others

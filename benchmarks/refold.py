@@ -1,0 +1,143 @@
+"""How fast a log is folded again, and how soon a service is ready over a long one.
+
+    python -m benchmarks.refold [--records 1000000] [--database URL] [--folder DIR] [--json FILE]
+
+Makes a log of decisions with outcome and score over the models that ship, folds it from its start (reading included), keeps the
+snapshot, and starts ``pointsman serve`` over it: the time from the start of the process to ``/readyz``.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from learning import state
+from learning.features import SCHEMA_VERSION, encode, to_bytes
+from learning.learner import Learner
+from router import config
+from router.bootstrap import routing_rules
+from router.domain.decisions import Decision
+from router.domain.events import Feedback, Outcome, Snapshot, Status, Write
+from router.domain.evidence import fold
+from router.ports import Store
+from router.storage import schema
+from router.storage.sql import SqlStore
+from router.testing.postgres import free_port
+
+ROOT = Path(__file__).parents[1]
+TYPES = tuple(f"type_{n:02}" for n in range(20))
+PAGE = 2_000
+
+
+def fill(store: Store, decision: Decision, records: int) -> float:
+    """Records per second while the log is written; groups of 6,000."""
+    rng = random.Random(1)
+    models = decision.eligible[:30]
+    begun, numbers = time.perf_counter(), count()
+    for _ in range(0, records, 6_000):
+        group: list[Write] = []
+        for _ in range(2_000):
+            n = next(numbers)
+            made = replace(
+                decision,
+                id=f"dec_{n:032x}",
+                at=1.7e9 + n,
+                task_type=rng.choice(TYPES),
+                model=rng.choice(models),
+                features=to_bytes(encode(rng.randrange(50, 90_000))),
+            )
+            group += [
+                made,
+                Outcome(made.id, Status.OK, made.at + 1, None, rng.uniform(0.3, 9.0), None, 900, rng.randrange(20, 900), 0.001),
+                Feedback(f"fb_{n:032x}", made.id, "bench", "quality", round(rng.random(), 2), made.at + 2),
+            ]
+        store.commit(group)
+    return store.last_seq() / (time.perf_counter() - begun)
+
+
+def refold(store: Store, learner: Learner) -> dict[str, float]:
+    """Events per second from the log's start to its end; a position without evidence counts, as it has to be passed."""
+    begun, reading = time.perf_counter(), 0.0
+    while True:
+        since = time.perf_counter()
+        events, upto = store.read_evidence(learner.seq, PAGE)
+        reading += time.perf_counter() - since
+        if upto == learner.seq:
+            break
+        for event in events:
+            fold(learner, event)
+        learner.advance(upto)
+    took = time.perf_counter() - begun
+    return {"events": float(learner.seq), "seconds": took, "per_s": learner.seq / took, "share_reading": reading / took}
+
+
+def ready_after(url: str, folder: Path) -> float:
+    """Seconds from the start of the process until it is ready."""
+    port = free_port()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "POINTSMAN_DATABASE_URL": url, "POINTSMAN_LOG_LEVEL": "warning"}
+    begun = time.perf_counter()
+    with (folder / "service.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "router.cli", "serve", "--port", str(port)], stdout=log, stderr=log, env=environment, cwd=folder
+        )
+    try:
+        while process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                if json.load(answer)["lag"] == 0:
+                    return time.perf_counter() - begun
+            time.sleep(0.01)
+        raise RuntimeError((folder / "service.log").read_text()[-2000:])
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    """Measure and print."""
+    from benchmarks.storage import typical
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--database", help="an empty database (default: SQLite in a temporary folder)")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    decision = asyncio.run(typical())
+    report: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="pointsman-refold-", dir=chosen.folder) as name:
+        folder = Path(name)
+        url = chosen.database or f"sqlite:///{folder / 'log.db'}"
+        schema.upgrade(url)
+        settings = config.load(database_url=url)
+        store = SqlStore(url, "normal")
+        report["written_per_s"] = fill(store, decision, chosen.records)
+        if chosen.database is None:
+            report["bytes_per_record"] = sum(file.stat().st_size for file in folder.glob("log.db*")) / store.last_seq()
+        print(f"  written {store.last_seq():,} records at {report['written_per_s']:,.0f}/s", flush=True)
+        learner = Learner(routing_rules(settings).half_life_records, trusted=settings.trusted)
+        report["refold"] = refold(store, learner)
+        print("  refold  " + "  ".join(f"{key} {value:,.2f}" for key, value in report["refold"].items()), flush=True)
+        store.save_snapshot(Snapshot(learner.seq, SCHEMA_VERSION, learner.digest(), state.save(learner), time.time()))
+        store.close()
+        bare = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import router.bootstrap, router.api.app, uvicorn"], check=True, cwd=ROOT)
+        report["imports_s"] = time.perf_counter() - bare
+        report["ready_after_s"] = sorted(ready_after(url, folder) for _ in range(3))
+        print(f"  ready   after {report['ready_after_s']} s; a bare interpreter that imports the service takes {report['imports_s']:.2f} s")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
