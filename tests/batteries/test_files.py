@@ -1,6 +1,7 @@
 """Battery files: those that ship, and what is said of those that cannot be used."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,11 @@ def test_pictures_are_read_from_beside_the_file(tmp_path):
     (tmp_path / "dot.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     battery = parse(section(cases=[{"id": "a", "prompt": "b", "reference": "c", "image": "dot.png"}]), tmp_path)
     assert battery.sections[0].cases[0].image == "data:image/png;base64,iVBORw0KGgo="
+
+
+def test_the_battery_in_the_readme_can_be_used():
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (block,) = [part for part in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if part.startswith("name: capitals")]
+    battery = parse(yaml.safe_load(block), Path())
+    assert all(model in load_shipped() for model in battery.models)
+    assert units(battery, pairs(battery, load_shipped(), {}))

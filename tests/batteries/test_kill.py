@@ -35,7 +35,7 @@ def test_a_killed_run_goes_on_without_paying_twice(stub, tmp_path: Path):
     file = tmp_path / "battery.yaml"
     file.write_text(yaml.safe_dump(BATTERY))
     battery = load(str(file))
-    stub.player = Pupils({LLAMA: Pupil({"classification": 0.8}, first_token_s=0.03)}, battery.sections, seed=3)
+    stub.player = Pupils({LLAMA: Pupil({"classification": 0.8}, first_token_s=0.12)}, battery.sections, seed=3)
     environ = os.environ | KEYS | {
         "POINTSMAN_DATABASE_URL": f"sqlite:///{tmp_path / 'log.db'}",
         "POINTSMAN_PROVIDER_URLS": json.dumps(urls(stub)),
@@ -43,7 +43,7 @@ def test_a_killed_run_goes_on_without_paying_twice(stub, tmp_path: Path):
     }  # fmt: skip
     command = [sys.executable, "-m", "router.cli", "battery", "run", str(file), "--json"]
     first = subprocess.Popen(command, cwd=tmp_path, env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stdout=subprocess.DEVNULL)
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 120
     while len(stub.requests) < 15 and time.monotonic() < patience:
         time.sleep(0.005)
     first.send_signal(signal.SIGKILL)

@@ -193,3 +193,22 @@ async def test_judges_that_ask_models_cost_money_and_belong_to_the_limit(stub):
     assert [entry["score"] for entry in scores] == [0.75, 0.75]
     assert all(entry["judge"].startswith(f"rubric:{HAIKU}@") for entry in scores)
     assert report(run, store.battery_cells(run.id), records).spent_usd == pytest.approx(made.spent_usd)
+
+
+async def test_an_orchestration_is_totalled_by_its_agents(stub):
+    sections = [
+        {"task_type": "classification", "agents": 10, "generate": {"kind": "tickets", "count": 5}, "judges": [{"judge": "label"}]},
+        {"task_type": "math_reasoning", "agents": 3, "generate": {"kind": "sums", "count": 5}, "judges": [{"judge": "numeric"}]},
+    ]
+    battery = small([LLAMA, HAIKU], {}, sections=sections)
+    player = {LLAMA: Pupil({"classification": 1.0}), HAIKU: Pupil({"math_reasoning": 1.0})}
+    stub.player = Pupils(player, battery.sections)
+    store = MemoryStore()
+    async with running(store, stub) as service:
+        prepared = await service.prepare(battery)
+        await service.run(prepared, max_usd=1.0)
+    found = report(prepared.run, store.battery_cells(prepared.run.id), records_of(store, prepared.run.id))
+    totals = {total.model: total for total in found.totals}
+    assert (totals[LLAMA].agents, totals[LLAMA].quality, totals[HAIKU].quality) == (13, 10 / 13, 3 / 13)
+    cost = {cell.task_type: cell.cost_usd.mean for cell in found.cells if cell.model == LLAMA}
+    assert totals[LLAMA].cost_usd == pytest.approx(10 * cost["classification"] + 3 * cost["math_reasoning"])
