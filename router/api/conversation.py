@@ -30,7 +30,7 @@ class RouterOptions(Body):
     task_type: Name | None = None
     expected_output_tokens: Tokens | None = None
     speed: Speed | None = None
-    constraints: Constraints = Constraints()
+    constraints: Constraints = Field(default_factory=Constraints)
     weights: (
         Annotated[Annotated[Weights, Tag("shape:object")] | Annotated[Preset, Tag("shape:preset")], Discriminator(_shape)] | None
     ) = None
@@ -160,7 +160,7 @@ class ChatRequest(BaseModel):
     tool_choice: Literal["none", "auto", "required"] | _Chosen | None = None
     parallel_tool_calls: bool | None = None
     response_format: _Format | None = None
-    router: RouterOptions = RouterOptions()
+    router: RouterOptions = Field(default_factory=RouterOptions)  # as a default it would be copied deeply
 
 
 def to_call(chat: ChatRequest, default: tasks.Weights, key_id: str | None) -> Call:

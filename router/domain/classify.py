@@ -3,7 +3,7 @@
 import math
 import re
 
-from router.domain.cues import cues
+from router.domain.cues import log_odds
 from router.domain.tasks import TASK_TYPES
 
 _HEAD, _TAIL = 800, 300
@@ -28,10 +28,7 @@ def classify(text: str) -> tuple[str, float]:
     Text without any cue is ``quick_qa`` with the confidence of a guess.
     """
     excerpt = (text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}").lower()
-    scores = [0.0] * len(TASK_TYPES)
-    for cue in cues():
-        if cue.found_in(excerpt):
-            scores[cue.task_type] += cue.weight
+    scores = log_odds(excerpt)
     if _CODE_SHAPE.search(excerpt):
         for i in _CODE_TYPES:
             scores[i] += 0.8

@@ -24,7 +24,7 @@ log = structlog.get_logger("execution")
 class LogWriter(Protocol):
     """The writer in front of the log."""
 
-    def submit(self, record: Write) -> asyncio.Future[Committed]: ...
+    def submit(self, record: Write, *, lazy: bool = False) -> asyncio.Future[Committed]: ...
 
 
 class Purse(Protocol):
@@ -54,7 +54,7 @@ class Means:
     def record(self, record: Write) -> None:
         """Log what happened; where the log does not take it, the decision stays without an outcome: unknown."""
         try:
-            self.writer.submit(record).add_done_callback(recorded)
+            self.writer.submit(record, lazy=True).add_done_callback(recorded)
         except RouterError as exc:
             log.warning("execution.not_recorded", record=type(record).__name__, reason=type(exc).__name__)
 

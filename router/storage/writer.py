@@ -10,9 +10,12 @@ from router.domain.events import Committed, Group, Write, group_of
 from router.errors import Overloaded, RouterError, StorageUnavailable
 from router.ports import Store
 
-Waiting = tuple[Write, asyncio.Future[Committed]]
+Waiting = tuple[Write, asyncio.Future[Committed], float]
+"""With the moment, on ``time.monotonic``, until which it may wait for company."""
 
 RETRY_AFTER_S = 1.0
+LAZY_S = 0.02
+"""How long a record that nobody waits for may lie in memory."""
 
 
 class GroupCommitWriter:
@@ -28,6 +31,7 @@ class GroupCommitWriter:
         max_queue: int = 10_000,
         max_group: int = 512,
         linger_s: float = 0.0,
+        lazy_s: float = LAZY_S,
         on_commit: Callable[[Group], None] | None = None,
     ) -> None:
         self.on_commit = on_commit
@@ -36,6 +40,7 @@ class GroupCommitWriter:
         self._max_queue = max_queue
         self._max_group = max_group
         self._linger_s = linger_s
+        self._lazy_s = lazy_s
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()  # None: nothing follows
         self._waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,8 +71,11 @@ class GroupCommitWriter:
         """
         return await self.submit(record)
 
-    def submit(self, record: Write) -> asyncio.Future[Committed]:
-        """Take a record in its turn, at once; the future is done when it is durable. Raises and fails as ``write`` does."""
+    def submit(self, record: Write, *, lazy: bool = False) -> asyncio.Future[Committed]:
+        """Take a record in its turn, at once; the future is done when it is durable. Raises and fails as ``write`` does.
+
+        ``lazy``: nobody waits for it, so it goes with the next record that somebody waits for, or alone after a moment.
+        """
         if self._loop is None or self._closing:
             raise StorageUnavailable("the log takes no writes: the service is starting or stopping", retry_after_s=RETRY_AFTER_S)
         if self._waiting >= self._max_queue:
@@ -76,7 +84,7 @@ class GroupCommitWriter:
             )
         future: asyncio.Future[Committed] = self._loop.create_future()
         self._waiting += 1
-        self._queue.put((record, future))
+        self._queue.put((record, future, time.monotonic() + self._lazy_s if lazy else 0.0))
         return future
 
     async def close(self) -> None:
@@ -96,7 +104,7 @@ class GroupCommitWriter:
             while more:
                 group, more = self._next_group()
                 if group:
-                    results = self._commit([write for write, _ in group])
+                    results = self._commit([write for write, _, _ in group])
                     loop.call_soon_threadsafe(self._answer, group, results)
             loop.call_soon_threadsafe(self._stopped.set)
         except RuntimeError:
@@ -111,14 +119,16 @@ class GroupCommitWriter:
         if self._linger_s and self._queue.qsize() + 1 < self._max_group:
             time.sleep(self._linger_s)
         group = [first]
+        until = first[2]
         while len(group) < self._max_group:
             try:
-                item = self._queue.get_nowait()
+                item = self._queue.get(timeout=wait) if (wait := until - time.monotonic()) > 0 else self._queue.get_nowait()
             except Empty:
                 break
             if item is None:
                 return group, False
             group.append(item)
+            until = min(until, item[2])
         return group, True
 
     def _commit(self, writes: list[Write]) -> list[Committed | Exception]:
@@ -133,7 +143,7 @@ class GroupCommitWriter:
 
     def _answer(self, group: list[Waiting], results: list[Committed | Exception]) -> None:
         self._waiting -= len(group)
-        for (_, future), result in zip(group, results, strict=True):
+        for (_, future, _), result in zip(group, results, strict=True):
             if future.done():
                 continue
             if isinstance(result, Committed):
@@ -141,10 +151,10 @@ class GroupCommitWriter:
             else:
                 future.set_exception(result)
         if self.on_written is not None:
-            for (record, _), result in zip(group, results, strict=True):
+            for (record, _, _), result in zip(group, results, strict=True):
                 if isinstance(result, Committed) and not result.repeated:
                     self.on_written(record)
-        added = group_of([record for record, _ in group], results)
+        added = group_of([record for record, _, _ in group], results)
         if added is not None and self.on_commit is not None:
             self.on_commit(added)
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.cues import alternatives, cues, needed_words
+from router.domain.cues import alternatives, cues, log_odds, needed_words
+from router.domain.tasks import TASK_TYPES
 from tests.domain.test_classify import HELD_OUT, TUNING
 
 PATTERNS = [
@@ -22,7 +23,11 @@ PIECES = sorted(NEEDED | {word for text in TEXTS for word in re.findall(r"\w+|\W
 
 
 def same(text: str) -> None:
-    assert [cue.found_in(text) for cue in cues()] == [pattern.search(text) is not None for pattern in PATTERNS]
+    expected = [0.0] * len(TASK_TYPES)
+    for cue, pattern in zip(cues(), PATTERNS, strict=True):
+        if pattern.search(text):
+            expected[cue.task_type] += cue.weight
+    assert log_odds(text) == expected
 
 
 def test_on_requests_of_our_own_and_on_pairs_of_them() -> None:

@@ -46,9 +46,15 @@ class FlakyStore(MemoryStore):
 
 @asynccontextmanager
 async def running(
-    store: Store, *, max_queue: int = 10_000, max_group: int = 512, linger_s: float = 0.0, on_commit: Callable[[Group], None] | None = None
+    store: Store,
+    *,
+    max_queue: int = 10_000,
+    max_group: int = 512,
+    linger_s: float = 0.0,
+    lazy_s: float = 0.02,
+    on_commit: Callable[[Group], None] | None = None,
 ) -> AsyncIterator[GroupCommitWriter]:
-    writer = GroupCommitWriter(store, max_queue=max_queue, max_group=max_group, linger_s=linger_s, on_commit=on_commit)
+    writer = GroupCommitWriter(store, max_queue=max_queue, max_group=max_group, linger_s=linger_s, lazy_s=lazy_s, on_commit=on_commit)
     await writer.start()
     try:
         yield writer
@@ -100,6 +106,22 @@ async def test_groups_are_bounded(make):
         store.gate.set()
         await asyncio.gather(first, *rest)
     assert store.groups == [1, 30, 30, 30, 10]
+
+
+async def test_what_nobody_waits_for_goes_with_the_next_or_alone_after_a_moment(make):
+    store = GatedStore()
+    store.gate.set()
+    async with running(store, lazy_s=30.0) as writer:
+        lazy = [writer.submit(make.decision(f"d{i}"), lazy=True) for i in range(3)]
+        await asyncio.sleep(0.05)
+        assert store.groups == []
+        await writer.write(make.decision("d3"))
+        assert store.groups == [4]
+        assert [done.result().seq for done in lazy] == [1, 2, 3]
+        last = writer.submit(make.decision("d4"), lazy=True)
+    assert last.result().seq == 5, "a writer that closes commits what it has"
+    async with running(store, lazy_s=0.01) as writer:
+        assert (await writer.submit(make.decision("d5"), lazy=True)).seq == 6
 
 
 async def test_lingering_waits_for_company(make):
