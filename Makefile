@@ -52,6 +52,11 @@ soak-replicas: $(VENV)/dev.stamp ## four services on one PostgreSQL: stopped, ki
 	@$(PIP) install --editable ".[openai]"
 	@for scenario in $(or $(ARGS),agree outage connections kill); do $(PY) -m benchmarks.soak $$scenario || exit 1; done
 
+soak-gateway: $(VENV)/dev.stamp ## a provider of three fails under load in every way, a minute each (ARGS="--seconds 10 --ways 500,cut")
+	@echo "soak-gateway: failures, fallbacks, circuits and recoveries under load; about 20 minutes"
+	@$(PIP) install --editable ".[openai]"
+	@$(PY) -m benchmarks.gateway.soak $(ARGS)
+
 bench-learning: $(PEERS)/peers.stamp ## the learner against its peers on recorded outcomes (ARGS="--quick" for three minutes)
 	@echo "bench-learning: the learner and its peers on the same streams; results and picture in .bench/learning, resumable"
 	@$(PEERS)/bin/python -m benchmarks.learning $(ARGS)

@@ -89,7 +89,7 @@ def running(folder: Path, litellm: Path | None, *, environ: dict[str, str] | Non
     started: list[subprocess.Popen[bytes]] = []
     try:
         port_file = folder / "upstream"
-        started.append(_start(1, [sys.executable, "-m", "benchmarks.gateway", "--serve-upstream", str(port_file)], folder, {}))
+        started.append(start(1, [sys.executable, "-m", "benchmarks.gateway", "--serve-upstream", str(port_file)], folder, {}))
         while not port_file.exists():
             time.sleep(0.05)
         url = port_file.read_text()
@@ -100,13 +100,7 @@ def running(folder: Path, litellm: Path | None, *, environ: dict[str, str] | Non
         yield servers
     finally:
         for process in started:
-            process.terminate()
-        for process in started:
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process)
 
 
 def _pointsman(started: list[subprocess.Popen[bytes]], folder: Path, url: str, environ: dict[str, str]) -> Server:
@@ -118,8 +112,8 @@ def _pointsman(started: list[subprocess.Popen[bytes]], folder: Path, url: str, e
         "POINTSMAN_PROVIDERS": "local",
         "POINTSMAN_PROVIDER_URLS": json.dumps({"local": url}),
     }
-    started.append(_start(0, [sys.executable, "-m", "router.cli", "serve", "--port", str(port)], folder, settings | environ))
-    _wait_for(f"http://127.0.0.1:{port}/readyz", started[-1])
+    started.append(start(0, [sys.executable, "-m", "router.cli", "serve", "--port", str(port)], folder, settings | environ))
+    wait_for(f"http://127.0.0.1:{port}/readyz", started[-1])
     return Server(f"http://127.0.0.1:{port}/v1", "local/", started[-1].pid, routes=True)
 
 
@@ -127,18 +121,30 @@ def _litellm(started: list[subprocess.Popen[bytes]], folder: Path, url: str, pro
     config, port = folder / "litellm.yaml", free_port()
     config.write_text(PROXY.format(url=url))
     command = [str(program), "--config", str(config), "--port", str(port), "--num_workers", "1"]
-    started.append(_start(0, command, folder, OPEN_PROXY))
-    _wait_for(f"http://127.0.0.1:{port}/health/liveliness", started[-1])
+    started.append(start(0, command, folder, OPEN_PROXY))
+    wait_for(f"http://127.0.0.1:{port}/health/liveliness", started[-1])
     return Server(f"http://127.0.0.1:{port}/v1", "local/", started[-1].pid)
 
 
-def _start(core: int, command: list[str], cwd: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(core: int, command: list[str], cwd: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process on a core."""
     source = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": source, **environ}
     return subprocess.Popen(pinned(core, command), env=env, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server that ``start`` started."""
+    process.terminate()
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
+    """Return when the address answers. Raises ``SystemExit``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:

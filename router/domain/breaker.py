@@ -47,6 +47,11 @@ class Breakers:
         circuit.probing = True
         return True
 
+    def probing(self, model: str) -> bool:
+        """Whether the call of a model that is under way decides about its circuit."""
+        circuit = self._circuits.get(model)
+        return circuit is not None and circuit.probing
+
     def succeeded(self, model: str) -> None:
         """Note a call that was answered; a probe closes the circuit."""
         circuit = self._circuits.get(model)

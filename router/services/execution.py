@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from adapters.errors import AdapterError, MalformedResponse
-from adapters.types import Completion, Delta
+from adapters.types import Completion, Delta, StreamEvent
 from router.domain.calling import Calling
 from router.domain.decisions import Decision, is_unlogged
 from router.domain.episodes import Last
@@ -93,6 +93,8 @@ class ExecutionService:
     async def stream(self, call: Call) -> AsyncGenerator[Opened | Delta | Served, None]:
         """Answer a request piece by piece: ``Opened``, the pieces, ``Served``. Close it to leave early.
 
+        The probe of a model that failed before is handed over once it is whole, so that another can still take over.
+
         Raises as ``complete`` does, and ``AllModelsFailed`` where the stream breaks after its first piece.
         """
         run = await self._begin(call)
@@ -100,7 +102,8 @@ class ExecutionService:
             tried = run.start()
             opened = False
             try:
-                async with aclosing(self.providers.stream(run.request)) as events:
+                stream = self.providers.stream(run.request)
+                async with aclosing(_whole_first(stream) if self._switching.probing(tried.model) else stream) as events:
                     async for event in events:
                         if not opened:
                             await run.logged()
@@ -176,3 +179,11 @@ class ExecutionService:
         self._episodes.move_to_end(task.episode_id)
         if len(self._episodes) > EPISODES_REMEMBERED:
             self._episodes.popitem(last=False)
+
+
+async def _whole_first(stream: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:
+    """The pieces of a stream once all of them are there."""
+    async with aclosing(stream) as events:
+        kept = [event async for event in events]
+    for event in kept:
+        yield event

@@ -47,6 +47,10 @@ class Switching:
         """Whether a call of the model may start now."""
         return self._breakers.admit(model, monotonic())
 
+    def probing(self, model: str) -> bool:
+        """Whether the call that was admitted is a probe: the model failed before and may fail again."""
+        return self._breakers.probing(model)
+
     def succeeded(self, model: str) -> None:
         """Tell the model's circuit of an answer."""
         self._breakers.succeeded(model)

@@ -78,6 +78,8 @@ class Stub:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="stub", daemon=True)
         self._listening = threading.Event()
+        self._server: asyncio.Server | None = None
+        self._port = 0
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -99,6 +101,14 @@ class Stub:
             raise ValueError("a script needs a scenario; Scenario() is an ordinary answer")
         self._scripts[model] = list(scenarios)
 
+    def refuse(self) -> None:
+        """Break every connection and take no new ones, until ``listen``."""
+        asyncio.run_coroutine_threadsafe(self._refuse(), self._loop).result()
+
+    def listen(self) -> None:
+        """Take connections again, at the same address."""
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+
     def forget(self) -> None:
         """Drop the scripts and what was received."""
         self._scripts.clear()
@@ -111,21 +121,31 @@ class Stub:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(
-            self._loop.create_server(lambda: Connection(self._respond, self._opened), "127.0.0.1", 0, backlog=2048)
-        )
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._loop.run_until_complete(self._listen())
+        self.url = f"http://127.0.0.1:{self._port}"
         self._listening.set()
         self._loop.run_forever()
-        server.close()
-        for transport in list(self._opened):
-            transport.abort()
+        self._loop.run_until_complete(self._refuse())
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
+
+    async def _listen(self) -> None:
+        if self._server is None:
+            self._server = await self._loop.create_server(
+                lambda: Connection(self._respond, self._opened), "127.0.0.1", self._port, backlog=2048
+            )
+            self._port = self._server.sockets[0].getsockname()[1]
+
+    async def _refuse(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for transport in list(self._opened):
+            transport.abort()
 
     async def _respond(self, call: Call, reply: Reply) -> None:
         received = Received("", call.method, call.path, dict(call.headers), _json(call.body), client_port=call.client_port)

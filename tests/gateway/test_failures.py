@@ -101,6 +101,32 @@ async def test_streams_share_the_circuit_and_fall_back_before_the_first_piece(ga
     assert sum(request.model == "one" for request in gateway.stub.requests) == failed, "opened by streams, closed to whole answers"
 
 
+async def test_streams_that_break_open_the_circuit_and_its_probes_break_no_callers_stream(gateway: Gateway) -> None:
+    async def broken(client: Any, n: int) -> int:
+        found = 0
+        for stream in await ask(client, n, at_once=4, stream=True):
+            try:
+                chunks = [chunk async for chunk in stream]
+                assert chunks[-1].choices[0].finish_reason == "stop"
+            except openai.APIError:
+                found += 1
+        return found
+
+    gateway.stub.script("one", Scenario(fault=Fault.CUT))
+    async with gateway.client() as client:
+        assert 5 <= await broken(client, 40) <= 8, "five, and what was under way"
+        asked = sum(request.model == "one" for request in gateway.stub.requests)
+        for rest in (1.1, 2.1):
+            await asyncio.sleep(rest)
+            assert await broken(client, 12) == 0
+        assert asked < sum(request.model == "one" for request in gateway.stub.requests) <= asked + 2, "probes went out and failed"
+        gateway.stub.script("one", Scenario())
+        await asyncio.sleep(4.1)
+        assert await broken(client, 12) == 0
+        told = await ask(client, 12)
+    assert {answer.model for answer in told} >= {"alpha/one"}
+
+
 async def test_where_all_fail_the_caller_learns_when_to_return(gateway: Gateway) -> None:
     for name in NAMES:
         gateway.stub.script(name, Scenario(status=429, retry_after="7"))
