@@ -6,12 +6,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 PEERS := .venv-peers
 LITELLM := .venv-litellm
+LEGACY := .venv-legacy
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench bench-route bench-gateway bench-learning bench-planning bench-batteries bench-day-one bench-storage bench-dashboard soak-replicas clean
+.PHONY: help demo serve test test-legacy check bench bench-route bench-gateway bench-learning bench-planning bench-batteries bench-day-one bench-storage bench-dashboard soak-gateway soak-replicas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +28,10 @@ serve: $(VENV)/run.stamp ## serve the HTTP API on loopback (POINTSMAN_* variable
 test: $(VENV)/dev.stamp ## run the tests
 	@echo "test: the whole suite; it opens no outside socket"
 	@$(PY) -m pytest $(ARGS)
+
+test-legacy: $(LEGACY)/legacy.stamp ## the adapter of the deprecated google-generativeai, in an environment of its own
+	@echo "test-legacy: google-legacy with its real SDK against the stub"
+	@$(LEGACY)/bin/python -m pytest tests/adapters/test_gemini_legacy.py $(ARGS)
 
 check: ## everything that the continuous integration runs: lint, types, layers, tests
 	@echo "check: lint, types, layers and tests, as in continuous integration"
@@ -80,8 +85,8 @@ bench-dashboard: $(VENV)/dev.stamp ## first views of the dashboard on a log of 1
 	@$(PY) -m benchmarks.dashboard $(ARGS)
 
 clean: ## remove the virtual environments
-	@echo "clean: removes $(VENV), $(PEERS) and $(LITELLM)"
-	@rm -rf $(VENV) $(PEERS) $(LITELLM)
+	@echo "clean: removes $(VENV), $(PEERS), $(LITELLM) and $(LEGACY)"
+	@rm -rf $(VENV) $(PEERS) $(LITELLM) $(LEGACY)
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"; exit 1; }
@@ -103,6 +108,13 @@ $(LITELLM)/litellm.stamp: benchmarks/gateway/litellm.txt
 	@echo "set-up: LiteLLM's proxy in $(LITELLM), apart from the service: it holds openai below 3"
 	@test -x $(LITELLM)/bin/python || "$(PYTHON)" -m venv $(LITELLM)
 	@$(LITELLM)/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/gateway/litellm.txt
+	@touch $@
+
+$(LEGACY)/legacy.stamp: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"; exit 1; }
+	@echo "set-up: google-generativeai in $(LEGACY), apart from the service: it holds protobuf below 6"
+	@test -x $(LEGACY)/bin/python || "$(PYTHON)" -m venv $(LEGACY)
+	@$(LEGACY)/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[dev,gemini-legacy]"
 	@touch $@
 
 $(PEERS)/peers.stamp: pyproject.toml benchmarks/learning/peers.txt benchmarks/learning/peers-compiled.txt

@@ -40,6 +40,9 @@ from adapters.types import (
     ToolCall,
     ToolCallDelta,
 )
+from router.domain.catalog import load_shipped
+from router.domain.events import CostSource
+from router.services.billing import Billing
 from router.testing import Fault, Received, Scenario, Stub
 
 SECRET = "sk-Very-Secret-0123456789"
@@ -125,6 +128,8 @@ class ProviderContract:
     """The stub's wire format."""
     key_variable: ClassVar[str]
     model: ClassVar[str]
+    priced: ClassVar[str | None] = None
+    """A model whose price is in the catalogue, where ``model`` is not."""
     options: ClassVar[dict[str, Any]] = {}
     """Of the adapter, beside what the registry gives it."""
     leaves_within_s: ClassVar[float] = 1.0
@@ -256,6 +261,18 @@ class ProviderContract:
         assert (said.usage.output_tokens, said.usage.reasoning_tokens) == ((5, 3) if reasoning else (2, 0))
         assert said.text == "Yes indeed."
         assert said.reasoning == reasoning
+
+    @WAYS
+    async def test_an_answer_has_its_cost_at_the_catalogues_price(self, adapter: Any, stub: Stub, way: str) -> None:
+        model = self.priced or self.model
+        stub.script(model.partition("/")[2], Scenario(text="Yes indeed.", input_tokens=1000))
+        said = await call(adapter, replace(self.request(), model=model), way)
+        price = load_shipped().get(model).price
+        assert price is not None
+        cost, source = Billing({model: price}.get).cost(said, 0)
+        assert source is CostSource.COMPUTED
+        assert cost == pytest.approx(1e-6 * (1000 * price.input_usd_per_mtok + 2 * price.output_usd_per_mtok))
+        assert Billing(lambda _: None).cost(said, 0) == (None, None), "unknown, and never 0"
 
     async def test_fifty_streams_at_once_stay_apart(self, adapter: Any, stub: Stub) -> None:
         def model(i: int) -> str:

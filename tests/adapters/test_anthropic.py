@@ -45,6 +45,7 @@ class TestAnthropic(ProviderContract):
     speaks = "anthropic"
     key_variable = "ANTHROPIC_API_KEY"
     model = "anthropic/claude-3-5-haiku"
+    priced = "anthropic/claude-haiku-4-5"
 
     async def test_the_wire_in(self, adapter: Any, stub: Stub) -> None:
         request = self.request(

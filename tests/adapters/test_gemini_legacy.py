@@ -16,4 +16,5 @@ class TestGeminiLegacy(ProviderContract):
     speaks = "gemini"
     key_variable = "GEMINI_API_KEY"
     model = "google-legacy/gemini-1.5-pro"
+    priced = "google/gemini-1.5-pro"
     unsupported = frozenset({"reasoning", "ids"})  # the old SDK shows neither

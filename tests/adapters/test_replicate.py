@@ -22,6 +22,7 @@ class TestReplicate(ProviderContract):
     speaks = "replicate"
     key_variable = "REPLICATE_API_TOKEN"
     model = "replicate/meta/codellama-70b-instruct"
+    priced = "replicate/meta/meta-llama-3-70b-instruct"
     leaves_within_s = 2.0  # a create is given a moment to say which prediction to cancel
     unsupported = frozenset({"tools", "json", "cached"})
 

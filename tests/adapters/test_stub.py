@@ -111,3 +111,15 @@ def test_two_stubs_do_not_share(stub: Stub) -> None:
         assert b"Other." not in post(stub, CHAT)[2]
     with pytest.raises(OSError, match="refused"):
         post(other, CHAT)
+
+
+def test_a_stub_can_refuse_connections_and_take_them_again(stub: Stub) -> None:
+    with Stub() as own:
+        address = own.url
+        assert post(own, CHAT)[0] == 200
+        own.refuse()
+        with pytest.raises(OSError, match="refused"):
+            post(own, CHAT)
+        own.listen()
+        assert own.url == address
+        assert post(own, CHAT)[0] == 200

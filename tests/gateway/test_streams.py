@@ -13,27 +13,46 @@ pytest.importorskip("openai", reason="the openai SDK is an extra of the distribu
 pytest.importorskip("aiohttp", reason="its aiohttp transport comes with the same extra")
 
 ASK: Any = [{"role": "user", "content": "Count."}]
-STREAMS = 200
+STREAMS, TOKENS = 200, 30
 
 
-async def test_two_hundred_streams_each_in_order_with_usage(gateway: Gateway) -> None:
-    text = " ".join(str(i) for i in range(60))
+async def test_two_hundred_streams_each_in_order_with_usage_and_a_quarter_that_leaves(gateway: Gateway) -> None:
+    text = " ".join(str(i) for i in range(TOKENS))
     for name in NAMES:
-        gateway.stub.script(name, Scenario(text=text, chunk_delay_s=0.005, input_tokens=11))
+        gateway.stub.script(name, Scenario(text=text, chunk_delay_s=0.12, input_tokens=11))
+    left: list[float] = []
 
     async with gateway.client() as client:
 
-        async def one() -> str:
+        async def one(i: int) -> str:
             asked: Any = {"stream": True, "stream_options": {"include_usage": True}, "extra_body": {"router": {"policy": "uniform"}}}
             stream = await client.chat.completions.create(model="auto", messages=ASK, **asked)
-            chunks = [chunk async for chunk in stream]
-            assert chunks[-1].usage.completion_tokens == 60
-            return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+            said = ""
+            async for chunk in stream:
+                said += chunk.choices[0].delta.content or "" if chunk.choices else ""
+                if i % 4 == 0 and len(said) > 10:
+                    left.append(time.monotonic())
+                    await stream.close()
+                    return said
+            assert chunk.usage.completion_tokens == TOKENS
+            return said
 
-        texts = await asyncio.gather(*(one() for _ in range(STREAMS)))
-    assert texts == [text] * STREAMS
-    recorded = "select count(*), min(input_tokens), max(input_tokens), min(output_tokens), max(output_tokens) from outcomes"
-    await gateway.settled(f"{recorded} where status = 'ok'", lambda rows: rows == [(STREAMS, 11, 11, 60, 60)])
+        texts = await asyncio.gather(*(one(i) for i in range(STREAMS)))
+        for _ in range(100):
+            if sum(received.left_at is not None for received in gateway.stub.requests) == STREAMS // 4:
+                break
+            await asyncio.sleep(0.02)
+    assert all(text.startswith(said) if i % 4 == 0 else text == said for i, said in enumerate(texts))
+    closed = sorted(received.left_at for received in gateway.stub.requests if received.left_at is not None)
+    assert len(closed) == len(left) == STREAMS // 4
+    assert max(late - early for early, late in zip(sorted(left), closed, strict=True)) < 1.0
+    counted = "select status, count(*), min(input_tokens), max(input_tokens), min(output_tokens), max(output_tokens) from outcomes"
+    rows = await gateway.settled(f"{counted} group by status order by status", lambda rows: sum(row[1] for row in rows) == STREAMS)
+    assert rows[1] == ("ok", STREAMS * 3 // 4, 11, 11, TOKENS, TOKENS)
+    status, n, *_, least, most = rows[0]
+    assert (status, n) == ("cancelled", STREAMS // 4)
+    assert 0 < least <= most < TOKENS, "by our own count, marked as estimated"
+    assert gateway.rows("select count(*) from attempts where estimated = 1") == [(STREAMS // 4,)]
 
 
 @pytest.mark.parametrize("stream", [True, False])
