@@ -93,7 +93,7 @@ class ExecutionService:
     async def stream(self, call: Call) -> AsyncGenerator[Opened | Delta | Served, None]:
         """Answer a request piece by piece: ``Opened``, the pieces, ``Served``. Close it to leave early.
 
-        The probe of a model that failed before is handed over once it is whole, so that another can still take over.
+        Where a model's stream may well break, it is handed over once it is whole, so that another model can still take over.
 
         Raises as ``complete`` does, and ``AllModelsFailed`` where the stream breaks after its first piece.
         """
@@ -103,7 +103,7 @@ class ExecutionService:
             opened = False
             try:
                 stream = self.providers.stream(run.request)
-                async with aclosing(_whole_first(stream) if self._switching.probing(tried.model) else stream) as events:
+                async with aclosing(_whole_first(stream) if self._switching.doubtful(tried.model) else stream) as events:
                     async for event in events:
                         if not opened:
                             await run.logged()
@@ -111,6 +111,7 @@ class ExecutionService:
                             yield Opened(run.decision, tried.model)
                         if isinstance(event, Completion):
                             served = run.served(tried, event)
+                            self._switching.streamed(tried.model)
                             self._note(call, served)
                             yield served
                             return

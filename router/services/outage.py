@@ -23,7 +23,7 @@ log = structlog.get_logger("outage")
 class LogWriter(Protocol):
     """The writer in front of the log."""
 
-    def submit(self, record: Write) -> asyncio.Future[Committed]:
+    def submit(self, record: Write, *, lazy: bool = False) -> asyncio.Future[Committed]:
         """Take a record; the future is done when it is durable."""
         ...
 
@@ -46,14 +46,14 @@ class OutageWriter:
         """As ``submit``, awaited."""
         return await self.submit(record)
 
-    def submit(self, record: Write) -> asyncio.Future[Committed]:
+    def submit(self, record: Write, *, lazy: bool = False) -> asyncio.Future[Committed]:
         """As the writer's; a decision that the log does not take is done with ``seq`` 0."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Committed] = loop.create_future()
         if isinstance(record, Attempt | Outcome) and is_unlogged(record.decision_id):
             told.set_result(Committed(0, record.decision_id))
             return told
-        taken = self._writer.submit(record)
+        taken = self._writer.submit(record, lazy=lazy)
         if not isinstance(record, Decision):
             return taken
         unlogged = Committed(0, record.id)

@@ -151,6 +151,7 @@ class Run:
     def broken(self, tried: Tried, exc: AdapterError) -> AllModelsFailed:
         """Note a failure after the first piece: nothing can take over, for the caller has the beginning of an answer."""
         self._means.switching.failed(tried.model, exc)
+        self._means.switching.broke(tried.model)
         self._failed(tried, exc, last=True)
         return AllModelsFailed(
             "the answer broke off", remedy="send the request again", attempts=tuple((a.model, a.error or "") for a in self._made)

@@ -34,6 +34,7 @@ class Switching:
         self._rng = rng
         self._breakers = Breakers(rng)
         self._budget = RetryBudget(rules.retry_share)
+        self._broke: set[str] = set()
 
     def request(self) -> None:
         """A request came in: it earns a share of a further attempt."""
@@ -47,9 +48,17 @@ class Switching:
         """Whether a call of the model may start now."""
         return self._breakers.admit(model, monotonic())
 
-    def probing(self, model: str) -> bool:
-        """Whether the call that was admitted is a probe: the model failed before and may fail again."""
-        return self._breakers.probing(model)
+    def doubtful(self, model: str) -> bool:
+        """Whether a stream of the model may well break: it is a probe, or the last one broke. Whole answers say nothing about that."""
+        return model in self._broke or self._breakers.probing(model)
+
+    def broke(self, model: str) -> None:
+        """A stream broke after its first piece."""
+        self._broke.add(model)
+
+    def streamed(self, model: str) -> None:
+        """A stream came to its end."""
+        self._broke.discard(model)
 
     def succeeded(self, model: str) -> None:
         """Tell the model's circuit of an answer."""

@@ -70,13 +70,20 @@ async def test_a_circuit_opens_and_the_model_is_back_within_ten_seconds(gateway:
     gateway.stub.script("one", Scenario(status=503))
     async with gateway.client() as client:
         await ask(client, 60)
-        told = (await client.chat.completions.create(model="auto", messages=ASK)).model_extra["router"]
-        assert told["model"] != "alpha/one"
-        excluded = gateway.rows("select excluded from decisions order by seq desc limit 1")[0][0]
-        assert "circuit_open" in excluded
-        with pytest.raises(openai.InternalServerError) as refused:
-            await client.chat.completions.create(model="alpha/one", messages=ASK)
-        assert refused.value.response.headers["retry-after"]
+        for _ in range(5):  # on a slow machine the rest may be over: then this is the probe, and the next rest is longer
+            told = (await client.chat.completions.create(model="auto", messages=ASK)).model_extra["router"]
+            assert told["model"] != "alpha/one"
+            if "circuit_open" in gateway.rows("select excluded from decisions order by seq desc limit 1")[0][0]:
+                break
+        else:
+            raise AssertionError("the circuit is not open")
+        for _ in range(5):
+            with pytest.raises(openai.InternalServerError) as refused:
+                await client.chat.completions.create(model="alpha/one", messages=ASK)
+            if "retry-after" in refused.value.response.headers:
+                break
+        else:
+            raise AssertionError("the circuit is not open")
         await asyncio.sleep(1.2)
         await ask(client, 10)  # a probe fails, and the rest grows
         gateway.stub.script("one", Scenario())
@@ -98,33 +105,48 @@ async def test_streams_share_the_circuit_and_fall_back_before_the_first_piece(ga
         failed = sum(request.model == "one" for request in gateway.stub.requests)
         answers = await ask(client, 20)
         assert not any(isinstance(answer, Exception) for answer in answers)
-    assert sum(request.model == "one" for request in gateway.stub.requests) == failed, "opened by streams, closed to whole answers"
+    probes = sum(request.model == "one" for request in gateway.stub.requests) - failed
+    assert probes <= 1, "opened by streams, closed to whole answers"
+
+
+async def broken(client: Any, n: int) -> int:
+    """How many of n streams broke before their callers' eyes."""
+    found = 0
+    for stream in await ask(client, n, at_once=4, stream=True):
+        try:
+            chunks = [chunk async for chunk in stream]
+            assert chunks[-1].choices[0].finish_reason == "stop"
+        except openai.APIError:
+            found += 1
+    return found
 
 
 async def test_streams_that_break_open_the_circuit_and_its_probes_break_no_callers_stream(gateway: Gateway) -> None:
-    async def broken(client: Any, n: int) -> int:
-        found = 0
-        for stream in await ask(client, n, at_once=4, stream=True):
-            try:
-                chunks = [chunk async for chunk in stream]
-                assert chunks[-1].choices[0].finish_reason == "stop"
-            except openai.APIError:
-                found += 1
-        return found
-
     gateway.stub.script("one", Scenario(fault=Fault.CUT))
     async with gateway.client() as client:
-        assert 5 <= await broken(client, 40) <= 8, "five, and what was under way"
+        assert 1 <= await broken(client, 40) <= 8, "the first, and what was under way"
         asked = sum(request.model == "one" for request in gateway.stub.requests)
         for rest in (1.1, 2.1):
             await asyncio.sleep(rest)
             assert await broken(client, 12) == 0
-        assert asked < sum(request.model == "one" for request in gateway.stub.requests) <= asked + 2, "probes went out and failed"
+        assert asked < sum(request.model == "one" for request in gateway.stub.requests) <= asked + 4, "probes went out and failed"
         gateway.stub.script("one", Scenario())
         await asyncio.sleep(4.1)
         assert await broken(client, 12) == 0
         told = await ask(client, 12)
     assert {answer.model for answer in told} >= {"alpha/one"}
+
+
+async def test_a_model_whose_streams_alone_break_breaks_few(gateway: Gateway) -> None:
+    """Whole answers close its circuit again and again; its streams are handed over when they are whole."""
+    gateway.stub.script("one", Scenario(fault=Fault.STREAM_ERROR))
+    async with gateway.client() as client:
+        assert 1 <= await broken(client, 20) <= 8
+        for _ in range(3):
+            answers = await ask(client, 12)
+            assert not any(isinstance(answer, Exception) for answer in answers)
+            await asyncio.sleep(0.4)
+            assert await broken(client, 12) == 0
 
 
 async def test_where_all_fail_the_caller_learns_when_to_return(gateway: Gateway) -> None:

@@ -18,41 +18,41 @@ STREAMS, TOKENS = 200, 30
 
 async def test_two_hundred_streams_each_in_order_with_usage_and_a_quarter_that_leaves(gateway: Gateway) -> None:
     text = " ".join(str(i) for i in range(TOKENS))
-    for name in NAMES:
-        gateway.stub.script(name, Scenario(text=text, chunk_delay_s=0.12, input_tokens=11))
+    for name in ("one", "two"):
+        gateway.stub.script(name, Scenario(text=text, chunk_delay_s=0.02, input_tokens=11))
+    gateway.stub.script("three", Scenario(text=" ".join(str(i) for i in range(2000)), chunk_delay_s=0.1))  # nobody waits for its end
     left: list[float] = []
+    options: Any = {"stream": True, "stream_options": {"include_usage": True}}
 
     async with gateway.client() as client:
 
-        async def one(i: int) -> str:
-            asked: Any = {"stream": True, "stream_options": {"include_usage": True}, "extra_body": {"router": {"policy": "uniform"}}}
-            stream = await client.chat.completions.create(model="auto", messages=ASK, **asked)
-            said = ""
-            async for chunk in stream:
-                said += chunk.choices[0].delta.content or "" if chunk.choices else ""
-                if i % 4 == 0 and len(said) > 10:
-                    left.append(time.monotonic())
-                    await stream.close()
-                    return said
-            assert chunk.usage.completion_tokens == TOKENS
-            return said
+        async def stays() -> None:
+            route = {"router": {"policy": "uniform", "constraints": {"models": ["alpha/one", "beta/two"]}}}
+            stream = await client.chat.completions.create(model="auto", messages=ASK, extra_body=route, **options)
+            chunks = [chunk async for chunk in stream]
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
+            assert chunks[-1].usage.completion_tokens == TOKENS
 
-        texts = await asyncio.gather(*(one(i) for i in range(STREAMS)))
-        for _ in range(100):
+        async def leaves() -> None:
+            stream = await client.chat.completions.create(model="gamma/three", messages=ASK, **options)
+            said = [(await anext(stream)).choices[0].delta.content for _ in range(5)]
+            assert "".join(said[1:]) == "0 1 2 3"[: len("".join(said[1:]))]
+            left.append(time.monotonic())
+            await stream.close()
+
+        await asyncio.gather(*(leaves() if i % 4 == 0 else stays() for i in range(STREAMS)))
+        for _ in range(500):
             if sum(received.left_at is not None for received in gateway.stub.requests) == STREAMS // 4:
                 break
             await asyncio.sleep(0.02)
-    assert all(text.startswith(said) if i % 4 == 0 else text == said for i, said in enumerate(texts))
     closed = sorted(received.left_at for received in gateway.stub.requests if received.left_at is not None)
     assert len(closed) == len(left) == STREAMS // 4
-    assert max(late - early for early, late in zip(sorted(left), closed, strict=True)) < 1.0
     counted = "select status, count(*), min(input_tokens), max(input_tokens), min(output_tokens), max(output_tokens) from outcomes"
     rows = await gateway.settled(f"{counted} group by status order by status", lambda rows: sum(row[1] for row in rows) == STREAMS)
     assert rows[1] == ("ok", STREAMS * 3 // 4, 11, 11, TOKENS, TOKENS)
-    status, n, *_, least, most = rows[0]
-    assert (status, n) == ("cancelled", STREAMS // 4)
-    assert 0 < least <= most < TOKENS, "by our own count, marked as estimated"
-    assert gateway.rows("select count(*) from attempts where estimated = 1") == [(STREAMS // 4,)]
+    assert rows[0][:2] == ("cancelled", STREAMS // 4)
+    assert rows[0][4] > 0
+    assert gateway.rows("select count(*) from attempts where estimated = 1") == [(STREAMS // 4,)], "by our own count"
 
 
 @pytest.mark.parametrize("stream", [True, False])
