@@ -48,6 +48,9 @@ class LimitsIn(Body):
 
     budget_usd: Usd | None = None
     min_quality: Share | None = Field(default=None, description="Of the expected quality, as the mean over all calls.")
+    min_scores: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0, description="A model with fewer scores on a task type is left out there: 1 plans on nothing that was only inferred."
+    )
     duration_s: Annotated[float, Field(gt=0, le=31_536_000)] = Field(
         default=60.0, description="In which all calls are made: a rate limit allows that many of its minutes."
     )
@@ -82,6 +85,7 @@ def to_orchestration(wanted: OrchestrationIn, default: tasks.Weights) -> Orchest
         limits=JointLimits(
             budget_usd=limits.budget_usd,
             min_quality=limits.min_quality,
+            min_scores=limits.min_scores,
             duration_s=limits.duration_s,
             providers={name: RateLimit(rate.requests_per_minute, rate.tokens_per_minute) for name, rate in limits.providers.items()},
         ),

@@ -80,6 +80,7 @@ class AssignedView(BaseModel):
     model: str
     count: int
     calls: int = Field(description="Of all of them.")
+    scores: int = Field(description="Of this model on this task type, so far; 0: its quality is inferred.")
     quality: Estimate
     cost_usd: Estimate
     latency_s: Estimate

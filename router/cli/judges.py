@@ -65,9 +65,14 @@ def _show(report: "JudgeReport") -> None:
 def _row(judge: "Measured") -> tuple[str, ...]:
     moved = "–" if judge.moved is None else f"{_estimate(judge.moved.difference)}{' !' if judge.moved.sure else ''}"
     known = judge.calibration
-    counts = "trusted" if judge.trusted else "not compared yet" if known is None else (
-        f"{known.offset:+.3f} {known.slope:+.2f} × score, noise {known.noise_sd:.3f}, {known.shared:.0f} shared"
-    )  # fmt: skip
+    if judge.trusted:
+        counts = "trusted"
+    elif known is None:
+        counts = "not compared yet"
+    elif known.shared < 1:
+        counts = f"{known.offset:+.3f}, from the same models and tasks"
+    else:
+        counts = f"{known.offset:+.3f} {known.slope:+.2f} × score, noise {known.noise_sd:.3f}, {known.shared:.0f} shared"
     return (
         judge.judge,
         f"{judge.scores:,}",

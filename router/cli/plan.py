@@ -18,6 +18,7 @@ def plan(
     orchestration: Annotated[str, typer.Argument(metavar="ORCHESTRATION", help="A YAML or JSON file, or 28-agents or 180-agents.")],
     goal: Annotated[str | None, typer.Option(help="balanced, cheapest (at no lower quality than the baseline) or best.")] = None,
     budget_usd: Annotated[float | None, typer.Option(help="For all agents together.")] = None,
+    min_scores: Annotated[int | None, typer.Option(help="Leave out models with fewer scores on the task type.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The one model to compare with.")] = None,
     url: Annotated[str | None, typer.Option(help="Plan from what a running service has learned, e.g. http://127.0.0.1:8080.")] = None,
     key: Annotated[str | None, typer.Option(help="API key for --url.", envvar="POINTSMAN_KEY")] = None,
@@ -29,8 +30,11 @@ def plan(
     Plans from what the database has learned (from what is published about the models, where there is none yet) and logs nothing; POST
     /v1/route/batch plans and logs a decision per agent.
     """
-    changes = {"goal": goal, "baseline": baseline, "limits": None if budget_usd is None else {"budget_usd": budget_usd}}
-    document = _document(orchestration, {name: value for name, value in changes.items() if value is not None})
+    given = {"goal": goal, "baseline": baseline}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    limits = {"budget_usd": budget_usd, "min_scores": min_scores}
+    changes["limits"] = {name: value for name, value in limits.items() if value is not None}
+    document = _document(orchestration, changes)
     made = _planned_here(document, database_url) if url is None else _planned_there(document, url, key)
     if as_json:
         print_json(made)
@@ -122,9 +126,9 @@ def _show(made: dict[str, Any]) -> None:
     size = f"{made['agents']:,} agents, {made['calls']:,} calls"
     print_table(
         f"{made['name']}: {size}, goal {made['goal']}; from what was learned up to log position {made['seq']}",
-        ("agents", "model", "n", "calls × cost each = cost", "quality [90 %]", "latency s [90 %]"),
+        ("agents", "model", "n", "calls × cost each = cost", "quality [90 %]", "scores", "latency s [90 %]"),
         [_line(line) for line in made["assigned"]],
-        figures=(2, 3, 4, 5),
+        figures=(2, 3, 4, 5, 6),
     )
     totals = made["totals"]
     print_line(f"\ncost: {' + '.join(money(line['total_usd']) for line in made['assigned'])} = {_money(totals['cost_usd'])}")
@@ -147,7 +151,9 @@ def _show(made: dict[str, Any]) -> None:
 
 def _line(line: dict[str, Any]) -> tuple[str, ...]:
     cost = f"{line['calls']:,} × {money(line['cost_usd']['mean'])} = {money(line['total_usd'])}"
-    return line["agents"], line["model"], f"{line['count']:,}", cost, _estimate(line["quality"], 3), _estimate(line["latency_s"], 1)
+    scores = f"{line['scores']:,}" if line["scores"] else "inferred"
+    quality, latency = _estimate(line["quality"], 3), _estimate(line["latency_s"], 1)
+    return line["agents"], line["model"], f"{line['count']:,}", cost, quality, scores, latency
 
 
 def _comparison(other: dict[str, Any]) -> tuple[str, ...]:

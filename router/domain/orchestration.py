@@ -48,6 +48,8 @@ class JointLimits:
     budget_usd: float | None = None
     min_quality: float | None = None
     """Of the mean over all calls, in [0, 1]."""
+    min_scores: int = 0
+    """Of a model on a task type: with fewer it is left out there, so that nothing is planned on what was inferred."""
     duration_s: float = 60.0
     """In which all calls are made: a rate limit allows that many of its minutes."""
     providers: Mapping[str, RateLimit] = field(default_factory=dict)
@@ -74,6 +76,8 @@ class Outlook:
     about: Beliefs
     """Utilities under the task's weights."""
     output_tokens: tuple[float, ...]
+    scores: tuple[float, ...]
+    """Of each model on the task type, so far."""
     excluded: tuple[Exclusion, ...]
     relaxed: tuple[str, ...]
     """Limits of the task that no model meets and that were given up."""
@@ -93,6 +97,8 @@ class Assigned:
     count: int
     calls: int
     """Of all of them."""
+    scores: int
+    """Of this model on this task type, so far; 0: its quality is inferred from other tasks, its peers and what is published."""
     quality: Estimate
     cost_usd: Estimate
     latency_s: Estimate

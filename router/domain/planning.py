@@ -40,6 +40,7 @@ class _Table:
     latency: FloatArray
     latency_var: FloatArray
     tokens: FloatArray
+    scores: FloatArray
     relaxed: tuple[tuple[str, ...], ...]
     seq: int
 
@@ -67,10 +68,17 @@ def plan(wanted: Orchestration, outlooks: Sequence[Outlook], known: Container[st
     """
     if wanted.baseline is not None and wanted.baseline not in known:
         raise ModelNotFound("no model has the id of the baseline", field="baseline", remedy="'pointsman models list' shows the ids")
-    table = _tabulate(list(zip(wanted.agents, outlooks, strict=True)))
+    table = _tabulate(list(zip(wanted.agents, outlooks, strict=True)), wanted.limits.min_scores)
     baseline, not_comparable = _baseline(wanted, table)
     floor = wanted.limits.min_quality
-    if floor is None and wanted.goal is Goal.CHEAPEST and baseline is not None:
+    if floor is None and wanted.goal is Goal.CHEAPEST:
+        if baseline is None:
+            why = "; ".join(not_comparable.values()) or "no one model may serve all of them"
+            raise PlanInfeasible(
+                f"the cheapest plan has no quality to keep to, as all agents on the baseline are no plan: {why}",
+                field="baseline",
+                remedy="set min_quality, or name another baseline",
+            )
         floor = _mean(table, table.all_on(baseline), table.quality)
     limits = _limits(wanted, table, floor)
     assigned = solve(Problem(table.agents, _value(wanted.goal, table), limits))
@@ -91,21 +99,25 @@ def plan(wanted: Orchestration, outlooks: Sequence[Outlook], known: Container[st
     )
 
 
-def _tabulate(known: Sequence[tuple[Agents, Outlook]]) -> _Table:
+def _tabulate(known: Sequence[tuple[Agents, Outlook]], min_scores: int) -> _Table:
     models = sorted({model for _, outlook in known for model in outlook.models})
     column = {model: i for i, model in enumerate(models)}
-    names = ("utility", "quality", "quality_var", "contrast_var", "cost", "cost_var", "cost_p95", "latency", "latency_var", "tokens")
+    names = [
+        "utility", "quality", "quality_var", "contrast_var", "cost", "cost_var", "cost_p95", "latency", "latency_var", "tokens", "scores",
+    ]  # fmt: skip
     table = {name: np.full((len(known), len(models)), np.nan) for name in names}
     for g, (group, outlook) in enumerate(known):
-        priced = np.flatnonzero(~np.isnan(outlook.estimates.cost))
+        known_cost = ~np.isnan(outlook.estimates.cost)
+        priced = np.flatnonzero(known_cost & (np.array(outlook.scores) >= min_scores))
         if not len(priced):
-            raise _unserved(group, outlook)
+            raise _unserved(group, outlook, int((~known_cost).sum()))
         at = np.array([column[outlook.models[i]] for i in priced.tolist()])
         e = outlook.estimates
         rows = {
             "utility": outlook.about.mean, "quality": e.quality, "quality_var": e.quality_interval_var, "contrast_var": e.quality_var,
             "cost": e.cost, "cost_var": e.cost_var, "cost_p95": np.fmax(e.cost_p95, e.cost), "latency": e.latency,
             "latency_var": e.latency_var, "tokens": np.array(outlook.output_tokens) + group.task.context_tokens,
+            "scores": np.array(outlook.scores),
         }  # fmt: skip
         for name, values in rows.items():
             table[name][g, at] = np.asarray(values)[priced]
@@ -120,8 +132,9 @@ def _tabulate(known: Sequence[tuple[Agents, Outlook]]) -> _Table:
     )
 
 
-def _unserved(group: Agents, outlook: Outlook) -> NoEligibleModel:
-    counts: dict[str, int] = {"price_unknown": len(outlook.models)} if outlook.models else {}
+def _unserved(group: Agents, outlook: Outlook, unpriced: int) -> NoEligibleModel:
+    ours = {"price_unknown": unpriced, "min_scores": len(outlook.models) - unpriced}
+    counts = {code: n for code, n in ours.items() if n}
     for exclusion in outlook.excluded:
         counts[exclusion.code] = counts.get(exclusion.code, 0) + 1
     told = ", ".join(f"{code} leaves out {n}" for code, n in sorted(counts.items(), key=lambda item: -item[1]))
@@ -235,6 +248,7 @@ def _lines(table: _Table, assigned: IntArray) -> tuple[Assigned, ...]:
                 model=table.models[m],
                 count=count,
                 calls=count * group.calls,
+                scores=round(float(table.scores[g, m])),
                 quality=_around(float(table.quality[g, m]), math.sqrt(table.quality_var[g, m]), 0.0, 1.0),
                 cost_usd=_around(cost, math.sqrt(table.cost_var[g, m]), low=0.0),
                 latency_s=_around(float(table.latency[g, m]), math.sqrt(table.latency_var[g, m]), low=0.0),

@@ -274,6 +274,7 @@ class RoutingService:
             estimates=standing.estimates,
             about=standing.about,
             output_tokens=tuple(tokens.tolist()),
+            scores=tuple(posterior.scores(posterior.task(task.task_type))[standing.offers.index].tolist()),
             excluded=standing.excluded,
             relaxed=standing.relaxed,
             seq=posterior.seq,

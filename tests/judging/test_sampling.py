@@ -17,7 +17,7 @@ def outlook(means: list[float], sds: list[float]) -> Outlook:
     names = tuple(f"m/{i}" for i in range(n))
     zero, var = np.zeros(n), np.array(sds) ** 2
     estimates = Estimates(np.array(means), var, var, zero, zero, zero, zero, zero, zero, zero, zero)
-    return Outlook(names, estimates, Beliefs(names, np.array(means), np.array(sds), zero), (0.0,) * n, (), (), 0)
+    return Outlook(names, estimates, Beliefs(names, np.array(means), np.array(sds), zero), (0.0,) * n, (0.0,) * n, (), (), 0)
 
 
 def test_the_gain_of_two_equal_models_by_hand() -> None:

@@ -79,6 +79,7 @@ async def test_a_batch_is_planned_from_what_was_learned_and_logged(settings: con
         dry = (await client.post("/v1/route/batch", json=JOB | {"dry_run": True})).json()
         assert {(line["agents"], line["model"], line["count"]) for line in dry["assigned"]} >= {("proofs", "dear/large", 2)}
         assert dry["decisions"] == []
+        assert {line["scores"] for line in dry["assigned"]} == {40}
         assert dry["totals"]["quality"]["mean"] >= 0.8
         assert dry["comparisons"][0]["model"] == "dear/large"
         assert 0 < dry["comparisons"][0]["cost_ratio"] < 0.6

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,11 +27,12 @@ def outlook(quality: dict[str, float], *, cost: dict[str, float] | None = None, 
     q = np.array([quality[m] for m in models])
     c = np.array([(cost or COST)[m] for m in models])
     same = np.ones(len(models))
+    n = len(models)
     estimates = Estimates(
         quality=q, quality_var=sd**2 * same, quality_interval_var=2 * sd**2 * same, failure=0 * same, cost=c, cost_var=(0.1 * c) ** 2,
         cost_p95=1.5 * c, latency=2.0 * same, latency_var=0.04 * same, latency_p95=3.0 * same, eager=0 * same,
     )  # fmt: skip
-    return Outlook(models, estimates, Beliefs(models, q - cost_weight * c, sd * same, 0 * same), (100.0,) * len(models), (), (), 7)
+    return Outlook(models, estimates, Beliefs(models, q - cost_weight * c, sd * same, 0 * same), (100.0,) * n, (12.0,) * n, (), (), 7)
 
 
 EASY = outlook({"cheap/small": 0.90, "mid/medium": 0.91, "dear/large": 0.92})
@@ -63,6 +65,7 @@ def test_each_goal_gets_what_it_names() -> None:
 def test_the_arithmetic_adds_up() -> None:
     found = made(job(baseline="dear/large"))
     assert (found.agents, found.calls, found.seq) == (15, 20, 7)
+    assert {line.scores for line in found.assigned} == {12}
     assert math.isclose(found.totals.cost_usd.mean, 10 * 0.001 + 10 * 0.02)
     assert math.isclose(sum(line.total_usd for line in found.assigned), found.totals.cost_usd.mean)
     assert math.isclose(found.totals.quality.mean, (10 * 0.90 + 10 * 0.90) / 20)
@@ -145,10 +148,26 @@ def test_agents_that_nobody_may_serve_and_unknown_baselines_are_named() -> None:
         made(job(baseline="no/model"))
 
 
+def test_what_was_only_inferred_can_be_left_out() -> None:
+    inferred = replace(HARD, scores=(12.0, 0.0, 12.0))  # nobody scored the large one
+    found = plan(job(Goal.BEST, min_scores=1), [EASY, inferred], MODELS)
+    assert chosen(found) == {("easy", "dear/large"): 10, ("hard", "mid/medium"): 5}
+    with pytest.raises(NoEligibleModel, match="min_scores leaves out 3"):
+        made(job(min_scores=13))
+
+
 def test_a_baseline_that_cannot_do_every_task_is_said() -> None:
     found = plan(job(baseline="cheap/small"), [EASY, outlook({"dear/large": 0.9})], MODELS)
     assert found.not_comparable == {"cheap/small": "it may not serve hard"}
     assert [comparison.model for comparison in found.comparisons] == ["dear/large"]
+
+
+def test_the_cheapest_plan_needs_a_quality_to_keep_to() -> None:
+    narrow = outlook({"dear/large": 0.9})
+    with pytest.raises(PlanInfeasible, match="it may not serve hard") as refused:
+        plan(job(Goal.CHEAPEST, baseline="cheap/small"), [EASY, narrow], MODELS)
+    assert refused.value.field == "baseline"
+    assert plan(job(Goal.CHEAPEST, baseline="cheap/small", min_quality=0.5), [EASY, narrow], MODELS).min_quality == 0.5
 
 
 def test_limits_that_the_baseline_breaks_are_said() -> None:
