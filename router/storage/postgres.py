@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from router.domain.events import Group
@@ -155,9 +156,19 @@ class ServerTurns:
         # COPY takes a third of the client's time that a prepared INSERT takes
         columns = tuple(table.columns.keys())
         driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({', '.join(columns)}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row([row[name] for name in columns])
+        statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN"
+        try:
+            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row([row[name] for name in columns])
+        except psycopg.Error as exc:  # as SQLAlchemy tells faults of the statements that it sends itself
+            lost = bool(driver.closed or driver.broken)
+            if lost:
+                connection.invalidate(exc)
+            told = DBAPIError.instance(
+                statement, None, exc, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=connection.dialect
+            )
+            raise told from exc
 
     def end(self, connection: Connection, group: Group) -> None:
         connection.execute(_ADVANCE, {"seq": group.last, "channel": CHANNEL, "news": f"{group.first} {group.last} {int(group.evidence)}"})

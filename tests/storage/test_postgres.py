@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from router.domain.events import Committed
 from router.errors import SchemaTooNew, StorageUnavailable
@@ -124,6 +125,27 @@ def test_a_killed_connection_costs_no_write(store, postgres_url, make):
     run(postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pointsman'")
     assert store.commit([make.decision("d2")]) == [Committed(2, "d2")]
     assert store.last_seq() == 2
+
+
+def test_a_connection_that_is_lost_while_rows_go_in_costs_no_write(store, postgres_url, make, monkeypatch):
+    store.commit([make.decision("d1")])
+    ends = iter([True])
+    insert = postgres.ServerTurns.insert
+
+    def cut_short(turns, connection, table, rows):
+        if next(ends, False):
+            run(postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pointsman'")
+        insert(turns, connection, table, rows)
+
+    monkeypatch.setattr(postgres.ServerTurns, "insert", cut_short)
+    assert store.commit([make.decision("d2"), make.outcome("d2")]) == [Committed(2, "d2"), Committed(3, "d2")]
+
+
+def test_what_the_server_cannot_store_fails_alone(store, make):
+    with pytest.raises(DBAPIError) as error:
+        store.commit([make.decision("d1"), make.outcome("d1", output_tokens=2**80)])
+    assert not isinstance(error.value, OperationalError)
+    assert store.commit([make.decision("d1")]) == [Committed(1, "d1")]
 
 
 def test_a_server_that_is_away_is_unavailable_and_then_back(make):
