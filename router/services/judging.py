@@ -110,6 +110,7 @@ class _Drawn:
     """An answer that will be judged; the only place that holds its text."""
 
     decision_id: str
+    judge: str
     case: Case = field(repr=False)
     answer: Answer = field(repr=False)
     probability: float
@@ -124,7 +125,6 @@ class JudgingService:
         self.tally = JudgingTally()
         self._writer = writer
         self._means = means
-        self._judge = Rubric(rules.models)
         self._sampler = Sampler(rules.share)
         self._waiting: list[tuple[float, int, _Drawn]] = []
         self._order = itertools.count()
@@ -144,6 +144,8 @@ class JudgingService:
         self._day = self._means.clock() // _DAY_S * _DAY_S
         self.tally.spent_usd = await asyncio.to_thread(self._means.spent_since, self._day)
         self._tasks = [asyncio.create_task(self._work(), name=f"pointsman-judging-{n}") for n in range(AT_ONCE)]
+        for task in self._tasks:
+            task.add_done_callback(_stopped)
 
     async def close(self) -> None:
         """Stop; answers that wait are forgotten."""
@@ -171,7 +173,7 @@ class JudgingService:
         self.tally.drawn += 1
         self._reserved += cost or 0.0
         case = Case(call.task.task_type, call.request.messages)
-        drawn = _Drawn(served.decision.id, case, answer, probability, cost or 0.0)
+        drawn = _Drawn(served.decision.id, judge or "", case, answer, probability, cost or 0.0)
         heapq.heappush(self._waiting, (-(value or 0.0), next(self._order), drawn))
         self.tally.waiting = len(self._waiting)
         self._news.set()
@@ -229,7 +231,7 @@ class JudgingService:
         """Ask, and log the score; a judge that fails or cannot be read leaves the answer without one."""
         spent: float | None = None
         try:
-            verdict = await self._judge.ask(drawn.case, drawn.answer, self._means.calls.ask)
+            verdict = await Rubric((drawn.judge,)).ask(drawn.case, drawn.answer, self._means.calls.ask)
             spent = verdict.cost_usd
             if verdict.score is None:
                 self.tally.unreadable += 1
@@ -253,3 +255,9 @@ class JudgingService:
         finally:
             self._reserved -= drawn.reserved_usd
             self.tally.spent_usd += drawn.reserved_usd if spent is None else spent
+
+
+def _stopped(task: asyncio.Task[None]) -> None:
+    """Tell where judging ends by a fault of ours; calls go on unjudged."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        log.error("judging.stopped", reason=type(fault).__name__)

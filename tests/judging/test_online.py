@@ -110,6 +110,13 @@ async def test_no_model_judges_its_own_kind(judged: Callable[..., Gateway]) -> N
     assert tally(gateway).drawn == 0
 
 
+async def test_the_first_judge_that_can_be_called_judges(judged: Callable[..., Gateway]) -> None:
+    gateway = judged(judge_models=f"openai/gpt-4o, nobody/nothing, {JUDGE}")  # the first has no key here, the second is unknown
+    await ask(gateway, "alpha/one")
+    await gateway.settled(SCORES, lambda rows: [row[0].partition("@")[0] for row in rows] == [f"rubric:{JUDGE}"], within_s=10)
+    assert tally(gateway).failed == 0
+
+
 async def test_the_days_budget_is_kept_and_remembered(judged: Callable[..., Gateway], tmp_path: Path) -> None:
     most = 0.0045  # a judgement is set down as about 0.0026 before it is made
     gateway = judged(judge_budget_usd_per_day=most)
