@@ -25,6 +25,8 @@ from router.errors import StorageUnavailable
 from router.ports import Store
 
 _PAGE = 500
+_REMEMBERED = 5_000
+"""Decisions whose expectations are kept for the next question: a few kilobytes each."""
 
 Progress = Callable[[int, int], None]
 
@@ -61,6 +63,7 @@ class EvaluationService:
         self._store = store
         self._rebuild = rebuild
         self._catalog = catalog
+        self._considered: dict[str, Considered | None] = {}
 
     def evaluate(self, candidate: Candidate, scope: Scope | None = None, tell: Progress | None = None) -> Comparison:
         """What the decisions of the log would have been worth, had the candidate drawn them.
@@ -83,7 +86,7 @@ class EvaluationService:
         """
         drawn = [record for record in self._records(scope or Scope()) if not record.decision.forced]
         drawn.sort(key=lambda record: record.decision.policy_seq)
-        then = _Then(self._store, self._rebuild, Candidate(policy="greedy"))
+        then = _Then(self._store, self._rebuild, Candidate(policy="greedy"), self._remembered(drawn))
         pairs: list[tuple[FloatArray, FloatArray, FloatArray]] = []
         seen: list[DecisionRecord] = []
         for i, record in enumerate(drawn):
@@ -120,8 +123,15 @@ class EvaluationService:
             before = page[-1].seq
         return found[::-1]
 
+    def _remembered(self, records: list[DecisionRecord]) -> dict[str, Considered | None]:
+        """What was expected at the decisions of the last question: the next one is mostly about the same."""
+        ids = {record.decision.id for record in records}
+        known = {key: value for key, value in self._considered.items() if key in ids}
+        self._considered = known if len(ids) <= _REMEMBERED else {}
+        return self._considered if len(ids) <= _REMEMBERED else {}
+
     def _looks(self, records: list[DecisionRecord], candidate: Candidate, tell: Progress | None) -> Iterator[Look]:
-        then = _Then(self._store, self._rebuild, candidate)
+        then = _Then(self._store, self._rebuild, candidate, self._remembered(records))
         records.sort(key=lambda record: record.decision.policy_seq)
         for i, record in enumerate(records):
             try:
@@ -137,8 +147,9 @@ class EvaluationService:
 class _Then:
     """Recomputes decisions, under what was and under what the candidate changes, in order of the learned state they were taken from."""
 
-    def __init__(self, store: Store, rebuild: Rebuild, candidate: Candidate) -> None:
+    def __init__(self, store: Store, rebuild: Rebuild, candidate: Candidate, considered: dict[str, Considered | None]) -> None:
         self._store = store
+        self._considered = considered
         self._rebuild = rebuild
         self._candidate = candidate
         self._regimes: dict[tuple[str, str], Regime | None] = {}
@@ -154,12 +165,14 @@ class _Then:
         regime = self._regime(decision)
         if regime is None:
             return None
-        folded = regime.policy["half_life_records"], tuple(regime.policy["trusted_judges"])
-        refold = self._refolds.setdefault(folded, Refold(self._store, *folded))
-        self._posterior = refold.posterior(decision.policy_seq, intervals="min_quality" in decision.request)
         task, calling = task_of(decision), calling_of(decision)
-        decider = self._decider(regime, decision, changed=False)
-        own = None if decider is None else decider.consider(task, calling)
+        elsewhere = bool(candidate.prices or candidate.without)
+        if elsewhere or decision.id not in self._considered:
+            self._posterior = self._refold(regime).posterior(decision.policy_seq, intervals="min_quality" in decision.request)
+        if decision.id not in self._considered:
+            decider = self._decider(regime, decision, changed=False)
+            self._considered[decision.id] = None if decider is None else decider.consider(task, calling)
+        own = self._considered[decision.id]
         if own is None or own.models != decision.eligible:
             return None
         references = decision.request["references"]
@@ -167,7 +180,7 @@ class _Then:
         value = worth(weights, references)
         asked = task if candidate.weights is None else replace(task, weights=candidate.weights)
         other: Considered | None = own
-        if candidate.prices or candidate.without:
+        if elsewhere:
             changed = self._decider(regime, decision, changed=True)
             other = None if changed is None else changed.consider(asked, calling)
         if other is None:
@@ -197,8 +210,7 @@ class _Then:
         regime = self._regime(decision)
         if regime is None:
             return None
-        refold = self._refolds[regime.policy["half_life_records"], tuple(regime.policy["trusted_judges"])]
-        self._posterior = refold.posterior(self._last, intervals="min_quality" in decision.request)
+        self._posterior = self._refold(regime).posterior(self._last, intervals="min_quality" in decision.request)
         decider = self._decider(regime, decision, changed=False)
         own = None if decider is None else decider.consider(task_of(decision), calling_of(decision))
         if own is None or decision.model not in own.models:
@@ -207,6 +219,10 @@ class _Then:
         expected = expectations(own.estimates)
         utility = np.nan_to_num(expected) @ weights
         return expected[own.models.index(decision.model)], expected[int(np.argmax(utility))], weights
+
+    def _refold(self, regime: Regime) -> Refold:
+        folded = regime.policy["half_life_records"], tuple(regime.policy["trusted_judges"])
+        return self._refolds.setdefault(folded, Refold(self._store, *folded))
 
     def _target(self, decision: Decision, other: Considered, logged: FloatArray, preference: Preference) -> FloatArray:
         candidate = self._candidate
