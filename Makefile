@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-legacy check bench bench-route bench-gateway bench-learning bench-planning bench-batteries bench-day-one bench-storage bench-dashboard soak-gateway soak-replicas clean
+.PHONY: help demo serve test test-legacy check bench bench-route bench-gateway bench-learning bench-planning bench-batteries bench-day-one bench-storage bench-dashboard bench-evaluation soak-gateway soak-replicas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,7 +37,7 @@ check: ## everything that the continuous integration runs: lint, types, layers, 
 	@echo "check: lint, types, layers and tests, as in continuous integration"
 	@.ci/run
 
-bench: bench-route bench-gateway bench-learning bench-planning bench-batteries bench-storage bench-dashboard ## run every benchmark
+bench: bench-route bench-gateway bench-learning bench-planning bench-batteries bench-storage bench-dashboard bench-evaluation ## run every benchmark
 
 bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
@@ -83,6 +83,10 @@ bench-dashboard: $(VENV)/dev.stamp ## first views of the dashboard on a log of 1
 	@echo "bench-dashboard: every page over HTTP and, with Chromium, drawn; no page may take a second"
 	@$(PIP) install --editable ".[browser]"
 	@$(PY) -m benchmarks.dashboard $(ARGS)
+
+bench-evaluation: $(VENV)/dev.stamp ## do the intervals of evaluate and whatif hold the truth? (ARGS="--table TABLE.parquet", "--quick")
+	@echo "bench-evaluation: 200 simulated logs; with --table, estimates beside true replays and what-ifs beside doing them"
+	@$(PY) -m benchmarks.evaluation $(ARGS)
 
 clean: ## remove the virtual environments
 	@echo "clean: removes $(VENV), $(PEERS), $(LITELLM) and $(LEGACY)"
