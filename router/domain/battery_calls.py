@@ -1,16 +1,13 @@
-"""One call of a battery: its id, what is sent, what is logged of it, and what it cost."""
+"""One call of a battery: its id, what is sent, and what is logged of it."""
 
 from hashlib import blake2b
 from typing import Any
 
-from adapters.errors import AccessDenied, AdapterError, ModelNotServed, ProviderTimeout, RequestRejected
-from adapters.types import Completion, CompletionRequest, Image, Message, Text
+from adapters.types import CompletionRequest, Image, Message, Text
 from learning.features import encode, to_bytes
 from router.domain.battery import Case, Section, Unit
 from router.domain.battery_cost import context_tokens
-from router.domain.events import CostSource, Status
-from router.domain.models import Modality, Price
-from router.domain.prices import Billed, cost_of
+from router.domain.models import Modality
 
 
 def decision_id(run_id: str, unit: Unit) -> str:
@@ -55,28 +52,3 @@ def completion_request(model: str, section: Section, case: Case, temperature: fl
         temperature=temperature,
         metadata={"task_type": section.task_type},
     )
-
-
-def cost_of_completion(price: Price | None, completion: Completion, images: int) -> tuple[float | None, CostSource | None]:
-    """As the provider says, else the usage at the price in force; None where that is unknown."""
-    if completion.cost_usd is not None:
-        return completion.cost_usd, CostSource.REPORTED
-    usage = completion.usage
-    billed = Billed(
-        None if usage is None else usage.input_tokens,
-        None if usage is None else usage.output_tokens,
-        0 if usage is None else usage.cached_input_tokens,
-        0 if usage is None else usage.cache_write_tokens,
-        0 if usage is None else usage.reasoning_tokens,
-        images,
-        completion.compute_s,
-    )
-    cost = cost_of(price, billed)
-    return cost, None if cost is None else CostSource.COMPUTED
-
-
-def status_of(exc: AdapterError) -> Status:
-    """How a failed call counts."""
-    if isinstance(exc, RequestRejected) and not isinstance(exc, AccessDenied | ModelNotServed):
-        return Status.REJECTED
-    return Status.TIMEOUT if isinstance(exc, ProviderTimeout) else Status.ERROR

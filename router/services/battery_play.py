@@ -13,18 +13,20 @@ from adapters.errors import AccessDenied, AdapterError, AdapterUnavailable, Mode
 from adapters.types import Completion, CompletionRequest, Message
 from learning.features import SCHEMA_VERSION
 from router.domain.battery import Battery, Case, Section, Unit
-from router.domain.battery_calls import completion_request, cost_of_completion, decision_id, features_of, request_of, status_of
+from router.domain.battery_calls import completion_request, decision_id, features_of, request_of
 from router.domain.battery_cost import JUDGE_REPLY_TOKENS, judging_cost, unit_cost
 from router.domain.battery_runs import BatteryRun
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision
 from router.domain.events import Attempt, Committed, Feedback, Outcome, Status, Write
+from router.domain.failures import status_of
 from router.domain.throttle import Throttle
 from router.errors import ConfigurationInvalid, RouterError
 from router.judging import registry
 from router.judging.protocol import Answer, AskingJudge, Judge, Reply
 from router.judging.protocol import Case as Judged
 from router.judging.similarity import between
+from router.services.billing import Billing
 
 POLICY = "battery"
 AGREEMENT = "agreement"
@@ -108,6 +110,7 @@ class Play:
         self._max_usd = max_usd
         self._stop = stop
         self._on_progress = on_progress
+        self._billing = Billing(lambda model: tools.catalog.get(model).price)
         self._reserved = 0.0
         self._failures: dict[str, int] = {}
         self._throttles: dict[str, Throttle] = {}
@@ -228,7 +231,7 @@ class Play:
         """Judge an answer, and log the call with its scores."""
         _, case, judged = self._cases[unit.task_type, unit.case_id]
         images = int(case.image is not None)
-        cost, source = cost_of_completion(self._tools.catalog.get(unit.model).price, completion, images)
+        cost, source = self._billing.cost(completion, images)
         self._progress.spent_usd += cost or 0.0
         self._failures[unit.model] = 0
         usage = completion.usage
@@ -287,7 +290,7 @@ class Play:
     async def _ask(self, model: str, messages: tuple[Message, ...]) -> Reply:
         request = CompletionRequest(model, messages, max_output_tokens=JUDGE_REPLY_TOKENS)
         completion = await self._tools.providers.adapter(model).complete(request)
-        return Reply(completion.text, cost_of_completion(self._tools.catalog.get(model).price, completion, 0)[0])
+        return Reply(completion.text, self._billing.cost(completion, 0)[0])
 
     async def _failed(self, attempt: Attempt, exc: AdapterError) -> None:
         await self._record([attempt, Outcome(attempt.decision_id, attempt.status, self._tools.clock(), latency_s=attempt.latency_s)])

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import structlog
 
-from adapters.errors import AccessDenied, AdapterError, ModelNotServed, ProviderTimeout, RequestRejected
+from adapters.errors import AdapterError
 from adapters.types import Completion, Delta, TextDelta
 from router.domain.classify import estimate_tokens
 from router.domain.decisions import Decision, is_unlogged, unlogged
 from router.domain.events import Attempt, Committed, CostSource, Outcome, Status, Write
+from router.domain.failures import status_of
 from router.errors import AllModelsBusy, AllModelsFailed, BudgetExhausted, RequestRefused, RouterError
 from router.services.billing import Billing
 from router.services.calls import Call, Made, Served
@@ -209,7 +210,7 @@ class Run:
 
     def _failed(self, tried: Tried, exc: AdapterError, *, last: bool) -> None:
         attempt = replace(
-            self._attempt(tried, _status(exc), tried.elapsed_s),
+            self._attempt(tried, status_of(exc), tried.elapsed_s),
             last=last,
             error=type(exc).__name__,
             http_status=exc.status,
@@ -270,9 +271,3 @@ def recorded(done: asyncio.Future[Committed]) -> None:
     """Tell where a record did not get into the log."""
     if not done.cancelled() and (fault := done.exception()) is not None:
         log.warning("execution.not_recorded", reason=type(fault).__name__)
-
-
-def _status(exc: AdapterError) -> Status:
-    if isinstance(exc, RequestRejected) and not isinstance(exc, AccessDenied | ModelNotServed):
-        return Status.REJECTED
-    return Status.TIMEOUT if isinstance(exc, ProviderTimeout) else Status.ERROR
