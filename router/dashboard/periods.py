@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from router.domain.tallies import DAY_S, FINE_S, HOUR_S, KEPT_S, MINUTE_S, QUARTER_S, Counted, Sums, Tally
+from router.domain.tallies import DAY_S, FINE_S, HOUR_S, MINUTE_S, QUARTER_S, Counted, Sums, Tally
 from router.ports import TallyStore
 
 _MOST_STEPS = 60
@@ -52,15 +52,13 @@ def stretch(store: TallyStore, key: str | None, now: float) -> Stretch:
 def _fitting(store: TallyStore, counted: Counted, until: float) -> Period:
     if counted.first_at is None:
         return PERIODS[0]
-    age = until - counted.first_at  # to the beginning of a day: shorter stretches look closer
-    for period in PERIODS[:-1]:
-        if period.span_s != DAY_S and age <= KEPT_S[period.span_s] + DAY_S:
-            whole = sum(line.sums.decisions for line in store.tallies(DAY_S, 0.0, "task_type"))
+    age = until - counted.first_at  # to the beginning of a day: a young log is looked at more closely
+    if age <= 2 * DAY_S:
+        whole = sum(line.sums.decisions for line in store.tallies(DAY_S, 0.0, "task_type"))
+        for period in PERIODS[:3]:
             if sum(line.sums.decisions for line in store.tallies(period.span_s, until - period.length_s, "task_type")) == whole:
                 return period
-        elif age <= period.length_s:
-            return period
-    return PERIODS[-1]
+    return next(period for period in PERIODS[3:] if age <= period.length_s)
 
 
 @dataclass(frozen=True, slots=True)
