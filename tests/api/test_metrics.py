@@ -108,6 +108,7 @@ def counted(metrics: Metrics) -> Read:
 @pytest.fixture
 def metrics() -> Metrics:
     nothing = Readings(
+        lag_s=lambda: 0.0, digest=lambda: "00" * 16, leads=lambda: True,
         waiting=lambda: 0, most_waiting=10, lag=lambda: 0, seq=lambda: 0, tallied=lambda: 0, incidents=lambda: 2,
         resting=lambda: ("a/one",), active_models=lambda: 3, policy="thompson", release="1",
     )  # fmt: skip
