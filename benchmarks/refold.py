@@ -25,7 +25,7 @@ from typing import Any
 from learning import state
 from learning.features import SCHEMA_VERSION, encode, to_bytes
 from learning.learner import Learner
-from router import config
+from router import bootstrap, config
 from router.bootstrap import routing_rules
 from router.domain.decisions import Decision
 from router.domain.events import Feedback, Outcome, Snapshot, Status, Write
@@ -38,6 +38,13 @@ from router.testing.postgres import free_port
 ROOT = Path(__file__).parents[1]
 TYPES = tuple(f"type_{n:02}" for n in range(20))
 PAGE = 2_000
+
+
+async def begun(settings: config.Settings) -> None:
+    """A log begins with what decisions are taken by: a service that starts and ends writes it."""
+    services = await bootstrap.build(settings)
+    await services.start()
+    await services.close()
 
 
 def fill(store: Store, decision: Decision, records: int) -> float:
@@ -121,6 +128,7 @@ def main() -> None:
         url = chosen.database or f"sqlite:///{folder / 'log.db'}"
         schema.upgrade(url)
         settings = config.load(database_url=url)
+        asyncio.run(begun(settings))
         store = SqlStore(url, "normal")
         report["written_per_s"] = fill(store, decision, chosen.records)
         if chosen.database is None:

@@ -176,6 +176,7 @@ def test_the_example_dashboard_asks_for_what_there_is(metrics: Metrics, capsys: 
     ours = {name for name in labels if name.startswith("pointsman_") and not name.endswith(("_created", "_sum", "_count"))}
     assert ours - asked <= {
         "pointsman_info", "pointsman_posterior_seq", "pointsman_tallied_seq", "pointsman_models_active",
+        "pointsman_fold_lag_seconds", "pointsman_state_digest", "pointsman_leads",
     }  # fmt: skip
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids))
