@@ -108,7 +108,8 @@ class EvaluationService:
         records = self._records(scope)
         drawn = [record for record in records if not record.decision.forced]
         looks = list(self._looks(drawn, candidate, tell))
-        return compare(looks, candidate, not_drawn=len(records) - len(drawn), ahead=ahead)
+        lost = len(drawn) - len(looks)
+        return compare(looks, candidate, not_drawn=len(records) - len(drawn), not_recomputed=lost, ahead=ahead)
 
     def _records(self, scope: Scope) -> list[DecisionRecord]:
         """Oldest first."""
