@@ -215,13 +215,54 @@ def beliefs(offers: Offers, estimates: Estimates, preference: Preference) -> Bel
     return Beliefs(offers.models, mean, np.sqrt(np.maximum(variance, _LEAST_SD**2)), estimates.eager)
 
 
-def choose(policy: Policy, about: Beliefs, u: int) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Restraint:
+    """What one decision may cost in expectation for the sake of learning; None sets no limit."""
+
+    quality: float | None = None
+    """Points of expected quality given up."""
+    usd: float | None = None
+    """Expected dollars on top."""
+
+    def __post_init__(self) -> None:
+        if any(limit is not None and not (math.isfinite(limit) and limit >= 0) for limit in (self.quality, self.usd)):
+            raise InvalidContext("limits of exploration must be finite and not negative")
+
+
+def restrained(p: FloatArray, about: Beliefs, estimates: Estimates, restraint: Restraint) -> FloatArray:
+    """Mix probabilities with the greedy choice, just as far as the limits ask.
+
+    The expected loss of ``s p + (1 - s) greedy`` is s times that of p, so that the largest s within every limit is a division. What is
+    lost is counted against the model with the highest expected utility, gains of some models against it left aside.
+    """
+    best = about.best()
+    shares = [1.0]
+    for limit, loss in (
+        (restraint.quality, (estimates.quality[best] - estimates.quality)),
+        (restraint.usd, np.nan_to_num(estimates.cost - estimates.cost[best])),
+    ):
+        if limit is not None and (expected := float(p @ np.maximum(loss, 0.0))) > limit:
+            shares.append(limit / expected)
+    share = min(shares)
+    if share == 1.0:
+        return p
+    mixed = share * p
+    mixed[best] += 1.0 - share
+    return mixed
+
+
+def choose(policy: Policy, about: Beliefs, u: int, estimates: Estimates | None = None, restraint: Restraint | None = None) -> Choice:
     """Draw one model.
 
     Parameters
     ----------
     u : int
         24 uniform bits, see ``learning.propensities.uniform_draw``.
+    estimates, restraint
+        Both, where exploration has limits.
     """
-    weights = quantise(policy.propensities(about))
+    p = policy.propensities(about)
+    if restraint is not None and estimates is not None:
+        p = restrained(p, about, estimates, restraint)
+    weights = quantise(p)
     return Choice(draw(weights, u), weights)

@@ -15,6 +15,7 @@ import structlog
 
 from adapters.openai_calls import Client
 from adapters.types import Timeouts
+from learning.pacing import Pacer
 from router import config, telemetry
 from router.api.services import Services
 from router.config import Settings
@@ -91,7 +92,7 @@ async def build(settings: Settings) -> Services:
         judging = _judging(settings, store, writer, models, routing, providers)
         tracing = tracing_to_collector() if settings.otel else None
         execution = _execution(settings, store, deciding, models, routing, keys, providers, judging, tracing)
-        metrics = Metrics(_readings(settings, writer, models, training, tallying, execution, leads))
+        metrics = Metrics(_readings(settings, writer, models, training, tallying, execution))
         writer.on_written = metrics.written
     except BaseException:
         store.close()
@@ -312,11 +313,13 @@ def _learned(
 ) -> tuple[RoutingService, TrainingService, RegimeService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = routing_rules(settings)
-    routing = RoutingService(writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id)
+    pacer = None if settings.budget_usd_per_request is None else Pacer(settings.budget_usd_per_request)
+    routing = RoutingService(writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id, money=pacer)
     training = TrainingService(
         store,
         half_life_records=rules.half_life_records,
         trusted_judges=rules.trusted_judges,
+        paid=None if pacer is None else pacer.settle,
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
@@ -341,6 +344,8 @@ def routing_rules(settings: Settings) -> RoutingRules:
         baseline_model=settings.baseline_model,
         half_life_records=settings.half_life_decisions * RECORDS_PER_DECISION,
         trusted_judges=tuple(settings.trusted),
+        exploration_quality=settings.exploration_quality,
+        exploration_usd=settings.exploration_usd,
         salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
         pins=pins(settings),
     )
@@ -362,12 +367,8 @@ def _readings(
     training: TrainingService,
     tallying: TallyService,
     execution: ExecutionService,
-    leads: Callable[[], bool],
 ) -> Readings:
     return Readings(
-        lag_s=lambda: training.lag_s,
-        digest=lambda: training.digest,
-        leads=leads,
         waiting=lambda: writer.waiting,
         most_waiting=settings.write_queue_max,
         lag=lambda: training.lag,

@@ -59,6 +59,13 @@ class Settings(BaseSettings):
     """The cost per call that weighs as much as one whole unit of quality at weight 1."""
     latency_reference_s: Positive = 10.0
 
+    budget_usd_per_request: Positive | None = None
+    """What a request may cost on average: money gets dearer until it holds."""
+    exploration_quality: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    """Expected points of quality that one decision may give up to learn; None sets no limit."""
+    exploration_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Expected dollars that it may spend on top."""
+
     providers: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*(\s*,\s*[a-z0-9][a-z0-9_-]*)*$")
     """Providers to call, by name and with commas between; None = all that have an SDK and a key. ``scripted`` and the
     deprecated ``google-legacy`` only where they are named."""

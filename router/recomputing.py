@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
+from learning.arrays import FloatArray
 from learning.posterior import Posterior
 from router.domain.catalog import Catalog
 from router.domain.events import Committed, Regime, Write
@@ -20,19 +21,31 @@ def decide_again(
     clock: Callable[[], float] = time.time,
     name: Callable[[str], str] = new_id,
     draw: Callable[[str], int] | None = None,
+    money: float = 0.0,
 ) -> RoutingService | None:
     """What decided under a regime; it writes nothing. None where a release that decided otherwise logged the regime.
 
-    ``clock``, ``name`` and ``draw`` say when, under which id and with which draw it decides.
+    ``clock``, ``name`` and ``draw`` say when, under which id and with which draw it decides, ``money`` what a budget made a dollar cost.
     """
     kept = {name: value for name, value in regime.policy.items() if name != "pins"}  # what a rules file said was not drawn
     if kept.keys() != {field.name for field in fields(RoutingRules)} - {"salt", "pins"}:
         return None
     rules = RoutingRules(**(kept | {"trusted_judges": tuple(kept["trusted_judges"])}), salt=b"")
-    routing = RoutingService(_NoLog(), rules, posterior=posterior, clock=clock, new_id=name, draw=draw)
+    routing = RoutingService(_NoLog(), rules, posterior=posterior, clock=clock, new_id=name, draw=draw, money=_AsLogged(money))
     routing.use_catalog(Catalog(regime.models))
     routing.use_unavailable(unavailable)
     return routing
+
+
+@dataclass(frozen=True, slots=True)
+class _AsLogged:
+    """The price of money that a decision was taken with."""
+
+    utility_per_usd: float
+
+    def price(self, utility: FloatArray, sd: FloatArray, cost: FloatArray) -> float:
+        del utility, sd, cost
+        return self.utility_per_usd
 
 
 class _NoLog:

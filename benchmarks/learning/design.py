@@ -65,6 +65,7 @@ def design(tables: list[str], size: Size) -> list[Cell]:
         cells += _budgets(table, here, size)
         cells += _changes(table, here, size)
         cells += _swap(table, here, size)
+        cells += _lies(table, size)
     return cells
 
 
@@ -144,3 +145,9 @@ def _swap(table: str, here: list[Entry], size: Size) -> list[Cell]:
         Cell(swap, "swap", _forward(here, costly=False), size.seeds),
         Cell(march, "false alarms", ("pointsman",), size.march),
     ]
+
+
+def _lies(table: str, size: Size) -> list[Cell]:
+    if n_models(table) < 3:
+        return []
+    return [Cell(replace(_base(table, size), scenario="lying key"), "lies", ("pointsman",), size.seeds)]

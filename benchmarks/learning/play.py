@@ -20,11 +20,14 @@ from benchmarks.learning.problems import (
 from learning.features import encode
 from router.domain.outcome_stream import Stream, model_means
 from router.domain.outcome_table import FloatArray, IntArray, OutcomeTable
+from router.domain.published import arena_rating
 from router.services.replay import replay
 
 LOG_TOKENS = 1
 """Place of the log context tokens among Pointsman's features; the peers get the same number."""
 _TYPICAL_CALL_TOKENS = 1_340.0
+_TYPICAL_RATING, _PER_RATING_POINT = 1_250.0, 0.07 / 100.0
+"""What Pointsman's prior makes of a published rating."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,14 @@ class _Guess:
     def __init__(self, stream: Stream) -> None:
         self.stream, self.prices = stream, np.nan_to_num(_list_prices(stream.table))
         self.cost_per_usd = stream.weights.cost / stream.c_ref
+        ratings = [arena_rating(m) for m in stream.table.models]
+        self.quality = TYPICAL_QUALITY + np.array([0.0 if r is None else _PER_RATING_POINT * (r - _TYPICAL_RATING) for r in ratings])
 
     def at(self, i: int) -> FloatArray:
         stream = self.stream
         tokens = np.array([float(stream.table.context_tokens[stream.prompt[i]]), TYPICAL_OUTPUT_TOKENS])
         cost = (self.prices @ tokens) * stream.price[stream.period[i]]
-        guess: FloatArray = TYPICAL_QUALITY - self.cost_per_usd * cost
+        guess: FloatArray = self.quality - self.cost_per_usd * cost
         return guess
 
 

@@ -20,6 +20,8 @@ TYPICAL_OUTPUT_TOKENS = 340.0
 """What Pointsman assumes of an answer before it has seen one (``learning.targets``): known to every peer that can use it."""
 TYPICAL_QUALITY = 0.7
 """Likewise."""
+LYING_SHARE = 0.2
+"""Of the scores, where one key lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ def options(problem: Problem, seed: int, policy: str = "thompson") -> ReplayOpti
         cost_weight=problem.cost_weight,
         budget_usd_per_request=None if problem.budget is None else float(budgets(table)[problem.budget]),
         feedback_rate=problem.feedback,
+        lying_share=LYING_SHARE if problem.scenario == "lying key" else 0.0,
         seed=seed,
         order="file" if problem.file_order else "shuffle",
         changes=changes(problem, seed),

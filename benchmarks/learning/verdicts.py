@@ -54,7 +54,7 @@ def label(cell: Cell) -> str:
 
 def verdicts(board: Board, coverage: Coverage | None) -> list[Verdict]:
     """All promises that the benchmark measures."""
-    found = [*_hindsight(board), *_peers(board), *_budget(board), *_swap(board), *_arrivals(board), *_scarce(board)]
+    found = [*_hindsight(board), *_peers(board), *_budget(board), *_swap(board), *_arrivals(board), *_scarce(board), *_lies(board)]
     if coverage is not None:
         found.append(Verdict("8 interval coverage", 0.87 <= coverage.share <= 0.93, str(coverage)))
     return found
@@ -245,6 +245,24 @@ def _scarce(board: Board) -> list[Verdict]:
                 f"without data would take; Pointsman is not told) {below}",
             )
         )
+    return out
+
+
+def _lies(board: Board) -> list[Verdict]:
+    """The best model's share of the last half, with a lying key and without, on the same streams."""
+    honest = {c.problem.name: s for c, s in board if c.section == "stationary" and not c.problem.cost_weight and US in s}
+    out = []
+    for cell, scores in board:
+        if cell.section != "lies" or US not in scores or cell.problem.name not in honest:
+            continue
+        moved = []
+        for seed, (lied, true) in enumerate(zip(scores[US].chosen, honest[cell.problem.name][US].chosen, strict=False)):
+            best = int(np.nanargmax(means(stream_of(cell.problem, seed).quality)))
+            half = slice(len(lied) // 2, None)
+            moved.append(float((lied[half] == best).mean() - (true[half] == best).mean()))
+        shift, loss = interval(moved), paired(honest[cell.problem.name][US]["utility"], scores[US]["utility"])
+        text = f"the best model's share of the second half moves by {shift}; the pass loses {loss} of utility"
+        out.append(Verdict(f"7 {label(cell)}", shift.low <= 0.02 and shift.high >= -0.02 and abs(shift.mean) <= 0.02, text))
     return out
 
 

@@ -46,6 +46,7 @@ class DecideAgain(Protocol):
         clock: Callable[[], float],
         name: Callable[[str], str],
         draw: Callable[[str], int],
+        money: float,
     ) -> Deciding | None: ...
 
 
@@ -129,6 +130,7 @@ class AuditService:
             clock=lambda: decision.at,
             name=lambda _prefix: decision.id,
             draw=lambda _id: int(decision.request["draw"]),
+            money=float(decision.request.get("money", 0.0)),
         )
         if deciding is None:
             return _unknown(decision, "another release took it, with other settings")

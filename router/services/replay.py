@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
-from learning.choice import Estimates, Offers, Preference, beliefs, choose, estimate
+from learning.choice import Estimates, Offers, Preference, Restraint, beliefs, choose, estimate
 from learning.drift import Incident
 from learning.errors import LearningError
 from learning.features import encode
@@ -19,6 +19,7 @@ from learning.policies import Policy, make
 from learning.propensities import uniform_draw
 from learning.statistics import Observation
 from learning.targets import Target
+from learning.voices import PLAIN, Voice
 from router.domain.hindsight import baselines, regret, summary
 from router.domain.incidents import described
 from router.domain.outcome_stream import Change, Stream, Weights, lay_out, model_means
@@ -32,6 +33,9 @@ FIRST_DAY = 500
 """Decisions whose regret is told apart: what a service loses before it knows its models."""
 _ASSUMED_TOKENS = 1_000
 """Tokens behind one call where a table tells its cost only."""
+
+
+_LIAR = Voice("", "liar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ class ReplayOptions:
     half_life_decisions: float = 8_000.0
     warm_per_cell: int = 0
     """Prompts of each task type that every model plays before the pass, as in a battery; they are set aside from it."""
+    exploration_quality: float | None = None
+    """Expected points of quality that one decision may give up to learn."""
+    exploration_usd: float | None = None
+    """Expected dollars that it may spend on top."""
+    lying_share: float = 0.0
+    """Share of the scores that come through a key of their own and lie: the best model is worthless, all others are perfect."""
     changes: Sequence[Change] = ()
     """What happens to models during the pass: a new price, a silent regression, an arrival, a removal."""
 
@@ -120,10 +130,14 @@ class _Pass:
             options.cost_weight / stream.c_ref if options.cost_weight else 0.0,
             options.latency_weight / stream.t_ref if options.latency_weight else 0.0,
         )
-        self.costly = bool(options.cost_weight or options.budget_usd_per_request)
+        self.costly = bool(options.cost_weight or options.budget_usd_per_request or options.exploration_usd is not None)
         self.asked = [Target.QUALITY, *self.costly * [Target.OUTPUT_TOKENS, Target.COST], *(options.latency_weight > 0) * [Target.LATENCY]]
         self.warmed = 0
         """Decisions' worth of the learner's clock that passed before the pass."""
+        limits = options.exploration_quality, options.exploration_usd
+        self.restraint = None if limits == (None, None) else Restraint(*limits)
+        self.slandered = int(np.nanargmax(model_means(stream.table, stream.table.quality)))
+        self.lies = np.random.default_rng([options.seed, 11]).random(len(stream)) < options.lying_share
         self.traces: list[Trace] = []
         self.chosen: list[int] = []
 
@@ -156,8 +170,8 @@ class _Pass:
             cost=self.costly,
             latency=options.latency_weight > 0,
         )
-        about = beliefs(offers, estimates, self._preference())
-        choice = choose(self.policy, about, uniform_draw(self.salt, str(i)))
+        about = beliefs(offers, estimates, self._preference(offers, estimates))
+        choice = choose(self.policy, about, uniform_draw(self.salt, str(i)), estimates, self.restraint)
         m = int(positions[choice.index])
         cost, told = float(stream.cost[i, m]), bool(stream.told[i])
         self._learn(i, m, features, told)
@@ -180,10 +194,13 @@ class _Pass:
             )
         )
 
-    def _preference(self) -> Preference:
+    def _preference(self, offers: Offers, estimates: Estimates) -> Preference:
+        wanted = self.preference
         if self.pacer is None:
-            return self.preference
-        return Preference(self.preference.quality, self.preference.cost_per_usd + self.pacer.utility_per_usd, self.preference.latency_per_s)
+            return wanted
+        before = beliefs(offers, estimates, wanted)
+        price = self.pacer.price(before.mean, before.sd, estimates.cost)
+        return replace(wanted, cost_per_usd=wanted.cost_per_usd + price)
 
     def _offers(self, i: int) -> tuple[Offers, IntArray]:
         if self.stream.period[i] != self.period:
@@ -224,7 +241,10 @@ class _Pass:
         if latency > 0:
             fold(Target.LATENCY, math.log(latency))
         if told:
-            fold(Target.QUALITY, float(self.stream.quality[i, m]))
+            score, voice = float(self.stream.quality[i, m]), PLAIN
+            if self.lies[i]:
+                score, voice = float(m != self.slandered), _LIAR
+            learner.fold(Observation(Target.QUALITY, model, task_type, features, score, clock, voice=voice))
         learner.advance(clock + 2)
 
 
@@ -243,13 +263,18 @@ def _check(table: OutcomeTable, options: ReplayOptions) -> None:
             raise TaskInvalid(f"{name} must be a finite number, not negative", field=name, remedy="e.g. 1.0")
     if not any(weights.values()):
         raise TaskInvalid("one of the weights must be positive", field="quality-weight", remedy="e.g. --quality-weight 1")
+    for name, limit in (("exploration-quality", options.exploration_quality), ("exploration-usd", options.exploration_usd)):
+        if limit is not None and not (math.isfinite(limit) and limit >= 0):
+            raise TaskInvalid(f"{name} must be a finite number, not negative", field=name, remedy="e.g. 0.01, or leave it out")
+    if not 0 <= options.lying_share <= 1:
+        raise TaskInvalid("lying-share must lie in [0, 1]", field="lying-share", remedy="e.g. 0.2")
     if not 0 <= options.feedback_rate <= 1:
         raise TaskInvalid("feedback-rate must lie in [0, 1]", field="feedback-rate", remedy="e.g. 0.2 for every fifth call")
     if options.budget_usd_per_request is not None and not (
         math.isfinite(options.budget_usd_per_request) and options.budget_usd_per_request > 0
     ):
         raise TaskInvalid("the budget must be a positive number of USD", field="budget-usd-per-request", remedy="e.g. 0.001")
-    if (options.cost_weight or options.budget_usd_per_request) and np.isnan(table.cost_usd).all():
+    if (options.cost_weight or options.budget_usd_per_request or options.exploration_usd is not None) and np.isnan(table.cost_usd).all():
         raise TaskInvalid("the table has no costs", field="cost-weight", remedy="give cost_usd, or leave out cost weight and budget")
     if options.latency_weight and np.isnan(table.latency_s).all():
         raise TaskInvalid("the table has no latencies", field="latency-weight", remedy="give latency_s, or leave out the latency weight")

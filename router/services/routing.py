@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from learning.arrays import FloatArray
-from learning.choice import Estimates, Offers, Preference, beliefs, choose, estimate, output_tokens
+from learning.choice import Estimates, Offers, Preference, Restraint, beliefs, choose, estimate, output_tokens
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, encode, to_bytes
 from learning.policies import POLICIES, Beliefs, Policy, make
@@ -41,6 +41,17 @@ _HOLDBACK = b"pointsman holdback"
 """Makes the arms of the holdback: the same whatever the salt."""
 
 
+class Money(Protocol):
+    """What a dollar costs in utility, on top of a request's own weight."""
+
+    @property
+    def utility_per_usd(self) -> float: ...
+
+    def price(self, utility: FloatArray, sd: FloatArray, cost: FloatArray) -> float:
+        """The same for a request that is about to be decided; see ``learning.pacing.Pacer.price``."""
+        ...
+
+
 class LogWriter(Protocol):
     """Writes one record and returns when it is durable."""
 
@@ -63,6 +74,10 @@ class RoutingRules:
     """Of the learned state that decisions are taken from."""
     trusted_judges: tuple[str, ...]
     """Those that the others are measured by there."""
+    exploration_quality: float | None
+    """Expected points of quality that one decision may give up to learn."""
+    exploration_usd: float | None
+    """Expected dollars that it may spend on top."""
     salt: bytes
     """Of the draws."""
     pins: Mapping[str, Pin] = field(default_factory=dict)
@@ -93,8 +108,16 @@ class _Standing:
     estimates: Estimates
     about: Beliefs
     preference: Preference
+    money: float
+    """Utility per dollar that a budget adds."""
     relaxed: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
+
+
+    @property
+    def paced(self) -> dict[str, float]:
+        """What the log keeps of the budget's part in the decision."""
+        return {"money": self.money} if self.money else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +144,18 @@ class RoutingService:
         clock: Callable[[], float],
         new_id: Callable[[str], str],
         draw: Callable[[str], int] | None = None,
+        money: Money | None = None,
     ) -> None:
-        """``draw``: 24 bits for a decision's id; those of the salt unless given."""
+        """``draw``: 24 bits for a decision's id; those of the salt unless given. ``money`` keeps a budget."""
         self._writer = writer
         self._rules = rules
         self._posterior = posterior
         self._clock = clock
         self._new_id = new_id
         self._draw = draw or (lambda decision_id: uniform_draw(rules.salt, decision_id))
+        self._money = money
+        limits = rules.exploration_quality, rules.exploration_usd
+        self._restraint = None if limits == (None, None) else Restraint(*limits)
         self._policies: dict[str, Policy] = {}
         try:
             self._policies[rules.policy] = make(rules.policy, **rules.policy_parameters)
@@ -174,7 +201,7 @@ class RoutingService:
         policy = self._policy(task)
         features = _features(task)
         named = calling.model if calling is not None else None
-        standing = self._stand(task, features, posterior, calling)
+        standing = self._stand(task, features, posterior, calling, deciding=True)
         if not len(standing.offers.models):
             return self._fall_back(task, features, posterior, standing.excluded, calling)
         about, estimates = standing.about, standing.estimates
@@ -197,7 +224,7 @@ class RoutingService:
             reason = kept.reason
         else:
             u = self._draw(decision_id)
-            choice = choose(policy, about, u)
+            choice = choose(policy, about, u, estimates, self._restraint)
             index, propensities, forced = choice.index, choice.propensities, False
             reason = reason_of(index, about, estimates, standing.relaxed)
         best = about.probability_best
@@ -207,7 +234,7 @@ class RoutingService:
             task_type=task.task_type,
             features_schema=SCHEMA_VERSION,
             features=to_bytes(features),
-            request=self._request(task, u) | self._experiment(arm) | ({} if kept is None else {"kept": kept.told}),
+            request=self._request(task, u) | self._experiment(arm) | standing.paced | ({} if kept is None else {"kept": kept.told}),
             eligible=tuple(about.models),
             propensities=tuple(propensities.tolist()),
             model=about.models[index],
@@ -241,7 +268,7 @@ class RoutingService:
         standing = self._stand(task, _features(task), self._posterior(), replace(calling, model=None))
         if not len(standing.offers.models):
             return None
-        propensities = choose(self._policy(task), standing.about, 0).propensities
+        propensities = choose(self._policy(task), standing.about, 0, standing.estimates, self._restraint).propensities
         about = standing.about
         return Considered(tuple(about.models), propensities, standing.estimates, about, standing.excluded, standing.preference)
 
@@ -317,7 +344,9 @@ class RoutingService:
         )
         return [replace(one, id=self._new_id("dec")) for _ in range(count)]
 
-    def _stand(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling | None) -> _Standing:
+    def _stand(
+        self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling | None, *, deciding: bool = False
+    ) -> _Standing:
         """The eligible models, or the one that the request names whatever the limits, and what is expected of them."""
         if calling is not None and calling.model is not None:
             return self._named(task, features, posterior, calling, calling.model)
@@ -334,7 +363,7 @@ class RoutingService:
         limited = within_limits(models, task, _forecast(task, estimates))
         if len(limited.keep) < len(models):
             offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
-        return self._standing(task, offers, estimates, limited.relaxed, excluded + limited.excluded)
+        return self._standing(task, offers, estimates, limited.relaxed, excluded + limited.excluded, deciding=deciding)
 
     def _named(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling, model_id: str) -> _Standing:
         model = self._catalog.get(model_id)
@@ -348,10 +377,23 @@ class RoutingService:
         return self._standing(task, offers, self._estimates(task, features, posterior, offers), (), ())
 
     def _standing(
-        self, task: Task, offers: Offers, estimates: Estimates, relaxed: tuple[str, ...], excluded: tuple[Exclusion, ...]
+        self,
+        task: Task,
+        offers: Offers,
+        estimates: Estimates,
+        relaxed: tuple[str, ...],
+        excluded: tuple[Exclusion, ...],
+        *,
+        deciding: bool = False,
     ) -> _Standing:
-        preference = self.preference(task.weights)
-        return _Standing(offers, estimates, beliefs(offers, estimates, preference), preference, relaxed, excluded)
+        preference, money = self.preference(task.weights), 0.0
+        about = beliefs(offers, estimates, preference)
+        if self._money is not None and len(offers.models):
+            money = self._money.price(about.mean, about.sd, estimates.cost) if deciding else self._money.utility_per_usd
+            if money:
+                preference = replace(preference, cost_per_usd=preference.cost_per_usd + money)
+                about = beliefs(offers, estimates, preference)
+        return _Standing(offers, estimates, about, preference, money, relaxed, excluded)
 
     def _pinned(self, task: Task, standing: _Standing) -> tuple[int, str] | None:
         """The model that the rules file says, and the reason; None where it says none that is eligible."""

@@ -15,7 +15,7 @@ from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
 from learning.voices import Voices
 from router.domain.catalog import Catalog
-from router.domain.events import Group, News, Snapshot
+from router.domain.events import Group, LogEvent, News, OutcomeEvent, Snapshot
 from router.domain.evidence import fold
 from router.domain.incidents import described
 from router.domain.offers import facts_of, offers_of
@@ -46,6 +46,7 @@ class TrainingService:
         *,
         half_life_records: float,
         trusted_judges: Sequence[str] = (),
+        paid: Callable[[float], None] | None = None,
         preference: Preference,
         policy: tuple[str, str],
         clock: Callable[[], float],
@@ -56,6 +57,7 @@ class TrainingService:
         self._store = store
         self._half_life = half_life_records
         self._trusted = trusted_judges
+        self._paid = paid
         self._preference = preference
         self._policy = policy
         self._clock = clock
@@ -243,6 +245,7 @@ class TrainingService:
             for start in range(0, len(events), _SLICE):
                 for event in (part := events[start : start + _SLICE]):
                     fold(self._learner, event)
+                    self._settle(event)
                 self._learner.advance(part[-1].seq)  # whoever asks meanwhile gets the digest of a position, not of something in between
                 await asyncio.sleep(0)
             self._learner.advance(max(upto, self._learner.seq))
@@ -251,6 +254,11 @@ class TrainingService:
             async with self._folded:
                 self._folded.notify_all()
         self._behind_since = None
+
+    def _settle(self, event: LogEvent) -> None:
+        """Tell what a call cost, those that are read back at the start left aside."""
+        if self._paid is not None and self._tail is not None and isinstance(event, OutcomeEvent) and event.outcome.cost_usd is not None:
+            self._paid(event.outcome.cost_usd)
 
     def _tell_incidents(self) -> None:
         """Log each incident once; those of a log that is read back at the start were told when they opened."""

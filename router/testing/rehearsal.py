@@ -105,6 +105,8 @@ SETTINGS: dict[str, Any] = {
     "holdback_share": 0.0,
     "baseline_model": None,
     "half_life_records": 24_000.0,
+    "exploration_quality": None,
+    "exploration_usd": None,
     "trusted_judges": (),
 }
 """Those of a service whose operator has set nothing."""
