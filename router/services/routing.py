@@ -278,11 +278,16 @@ class RoutingService:
         return weighed(standing.about, standing.estimates) if len(standing.offers.models) else ()
 
     def next_best(self, task: Task, calling: Calling, tried: Collection[str]) -> str | None:
-        """The eligible model with the best expected utility that was not tried and can be called now; None where there is none."""
+        """The eligible model with the best expected utility that was not tried and can be called now; None where there is none.
+
+        Where rules are pinned for the task type, their models come first, in their order.
+        """
         standing = self._stand(task, _features(task), self._posterior(), replace(calling, model=None))
         models = standing.offers.models
         order = np.argsort(-standing.about.mean, kind="stable").tolist() if len(models) else []
-        return next((models[i] for i in order if models[i] not in tried), None)
+        pin = self._rules.pins.get(task.task_type)
+        first = [model for model in pin.models if model in models] if pin is not None else []
+        return next((model for model in (*first, *(models[i] for i in order)) if model not in tried), None)
 
     def cost_at_most(self, task: Task, model_id: str) -> float | None:
         """USD, one-sided 95 % of a call; None where nobody knows."""

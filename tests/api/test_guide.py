@@ -1,5 +1,6 @@
 """``/v1/guide``, ``/v1/rules`` and pinned rules in a service that is built as it is run; the same from the command line."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,10 @@ import yaml
 from router import bootstrap, config
 from router.api.app import create_app
 from router.cli.app import run
+from router.domain.calling import Calling
 from router.domain.catalog import load_shipped
+from router.domain.rulebook import pinned as pin_rules
+from router.domain.tasks import Task
 from router.errors import ConfigurationInvalid
 from router.storage import schema
 from router.storage.sql import SqlStore
@@ -23,11 +27,15 @@ from tests.services.evidence import play
 GEMINI, LLAMA = "google/gemini-2.0-flash", "cerebras/llama3.1-70b"
 
 
+@pytest.fixture(autouse=True)
+def logging_anew() -> None:
+    structlog.reset_defaults()  # whoever configured it before wrote to a standard error that is closed by now
+
+
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A log in which one model is clearly better at classification."""
     monkeypatch.chdir(tmp_path)
-    structlog.reset_defaults()  # whoever configured it before wrote to a standard error that is closed by now
     made = f"sqlite:///{tmp_path / 'log.db'}"
     schema.upgrade(made)
     store = SqlStore(made, "normal")
@@ -94,6 +102,25 @@ async def test_pinned_rules_replace_the_learner_for_their_task_types(url, pinned
         assert free["policy"]["name"] == "thompson"
         none = {"task_type": "classification", "context_tokens": 100, "constraints": {"exclude": [LLAMA, GEMINI]}}
         assert (await client.post("/v1/route", json=none)).json()["policy"]["name"] == "thompson"
+
+
+async def test_where_a_pinned_model_fails_the_next_one_of_its_rule_takes_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rule = {"primary": "openai/gpt-4o", "alternatives": [{"model": "deepinfra/01-ai/Yi-34B-Chat"}]}
+    book = pin_rules({"format": 1, "rules": {"classification": rule}}, [], load_shipped())
+    file = tmp_path / "pinned.yaml"
+    await asyncio.to_thread(file.write_text, yaml.safe_dump(book))
+    services = await bootstrap.build(config.load(database_url="memory://", providers="scripted", rules_file=file))
+    await services.start()
+    task, calling = Task("classification", 100), Calling({})
+    assert services.routing.decide(task, calling).model == "openai/gpt-4o"
+    assert services.routing.next_best(task, calling, {"openai/gpt-4o"}) == "deepinfra/01-ai/Yi-34B-Chat"
+    assert services.routing.next_best(task, calling, {*rule_models(rule)}) not in (None, *rule_models(rule))
+    await services.close()
+
+
+def rule_models(rule: dict[str, Any]) -> list[str]:
+    return [rule["primary"], *(one["model"] for one in rule["alternatives"])]
 
 
 def test_a_pinned_file_that_was_changed_is_refused(url, pinned):
