@@ -162,6 +162,7 @@ def _shown(services: Services) -> dashboard.Sources:
         status_of=errors.status_of,
         evaluation=services.evaluation,
         audit=services.audit,
+        history=services.history,
         lift=services.lift,
         baseline=services.settings.baseline_model if services.settings.holdback_share else None,
     )

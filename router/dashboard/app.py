@@ -17,6 +17,7 @@ Page = Callable[[Request, Sources, Learned], Awaitable[tuple[str, dict[str, Any]
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("/", "overview", overview.overview),
     ("/preferences", "preferences", preferences.preferences),
+    ("/preferences/history", "preferences", preferences.history),
     ("/decisions", "decisions", decisions.decisions),
     ("/decisions/{decision_id}", "decisions", decisions.decision),
     ("/decisions/{decision_id}/recomputed", "decisions", decisions.recomputed),

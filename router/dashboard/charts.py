@@ -7,10 +7,12 @@ from typing import Any
 from learning.rules import TaskPreferences
 from router.dashboard.periods import Steps
 from router.domain.tallies import Sums, Tally
+from router.services.history import Standing
 
 COLOURS = 8
 """Models with a colour of their own; the others share a grey one."""
 OTHERS = "other models"
+_LINES = 6
 
 
 def colours(ranked: Iterable[str]) -> dict[str, int]:
@@ -120,3 +122,18 @@ class Bar:
 def bar(mean: float, low: float, high: float) -> Bar:
     """The drawing of a mean and its interval."""
     return Bar(round(low * 100, 2), round(max(high - low, 0.005) * 100, 2), round(mean * 100, 2))
+
+
+def course(points: Sequence[Standing]) -> dict[str, Any]:
+    """Expected quality of the models that led most, over the positions of the log."""
+    led: dict[str, float] = {}
+    for point in points:
+        for own in point.preferences.models:
+            if own.n:
+                led[own.model] = led.get(own.model, 0.0) + own.probability_best
+    shown = sorted(led, key=lambda model: (-led[model], model))[:_LINES]
+    series = []
+    for i, model in enumerate(shown):
+        known = [next((own for own in point.preferences.models if own.model == model), None) for point in points]
+        series.append({"name": model, "colour": i, "values": [None if own is None else own.quality.mean for own in known]})
+    return {"kind": "course", "positions": [point.seq for point in points], "series": series}

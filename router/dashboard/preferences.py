@@ -10,10 +10,14 @@ from router.dashboard import charts
 from router.dashboard.periods import PERIODS, stretch, total
 from router.dashboard.sources import Learned, Sources
 from router.domain.tallies import DAY_S
-from router.errors import TaskInvalid
+from router.errors import StorageUnavailable, TaskInvalid
 
 _COLUMNS = 12
 """Models beside each other in the table of all task types."""
+MOST_FOLDED = 20_000
+"""Log records up to which a history is worked out beside requests."""
+_LONGEST = 200
+_POINTS, _MOVES = 40, 12
 
 
 async def preferences(request: Request, sources: Sources, learned: Learned) -> tuple[str, dict[str, Any]]:
@@ -48,7 +52,25 @@ async def preferences(request: Request, sources: Sources, learned: Learned) -> t
         "at": at,
         "periods": PERIODS,
         "weights": sources.weights,
+        "has_history": sources.history is not None and sources.training.seq <= MOST_FOLDED,
     }
+
+
+async def history(request: Request, sources: Sources, _learned: Learned) -> tuple[str, dict[str, Any]]:
+    """How the preferences on a task type moved over the log, and which evidence moved them.
+
+    Raises ``StorageUnavailable`` where that takes too long beside requests.
+    """
+    wanted = request.query_params.get("task_type", "")[:_LONGEST]
+    if sources.history is None or sources.training.seq > MOST_FOLDED:
+        raise StorageUnavailable(
+            "the log is too long to be folded beside requests", remedy="run 'pointsman history TASK_TYPE' on the command line"
+        )
+    async with sources.busy:
+        found = await asyncio.to_thread(sources.history.history, wanted, _POINTS)
+    chart = charts.course(found.points)
+    coloured = {series["name"]: series["colour"] for series in chart["series"]}
+    return "history.html", {"wanted": wanted, "history": found, "chart": chart, "coloured": coloured, "moves": found.moves[-_MOVES:][::-1]}
 
 
 def _matrix(found: tuple[TaskPreferences, ...]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from router.domain.tasks import Weights
 from router.ports import Store
 from router.services.audit import AuditService
 from router.services.evaluation import EvaluationService
+from router.services.history import HistoryService
 from router.services.keys import KeyService
 from router.services.lift import LiftService
 
@@ -51,6 +52,7 @@ class Sources:
     """The HTTP status of a refusal."""
     evaluation: EvaluationService | None = None
     audit: AuditService | None = None
+    history: HistoryService | None = None
     lift: LiftService | None = None
     baseline: str | None = None
     """The model that a share of the traffic is held back on; None: no traffic is."""

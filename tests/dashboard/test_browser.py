@@ -31,6 +31,7 @@ PAGES = {
     "overview, all": "/?period=all",
     "preferences": "/preferences",
     "one preference": "/preferences?task_type=summarization",
+    "a history": "/preferences/history?task_type=summarization",
     "decisions": "/decisions",
     "a decision": f"/decisions/{FIRST}",
     "a hostile decision": f"/decisions/{EVIL}",
@@ -43,7 +44,7 @@ PAGES = {
     "budgets": "/budgets",
 }
 TRIED = ("acme/base", "acme/middle", "acme/top")
-CHARTED = {"overview", "overview, all", "one preference"}
+CHARTED = {"overview", "overview, all", "one preference", "a history"}
 
 _DRAWN = """(canvas) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -77,7 +78,7 @@ class Watched:
 
     def _weigh(self, response: Any) -> None:
         if response.status == 200:
-            self.sizes[response.url] = len(response.body())
+            self.sizes[response.url] = int(response.headers["content-length"])
 
     def open(self, address: str) -> Any:
         self.sizes.clear()
@@ -286,6 +287,17 @@ def test_what_if_answers_and_refuses(rehearsed, watched):
     assert "Cost per 1,000 calls" in told
     capped = page.get_by_role("region", name="Traffic").locator("tr", has_text=TRIED[2].partition("/")[2]).locator("td").nth(1)
     assert float(capped.inner_text().rstrip("% ").strip()) <= 10.5
+    assert seen.faults == []
+
+
+def test_a_preference_tells_how_it_came_about(rehearsed, watched):
+    seen = watched()
+    page = seen.open(f"{rehearsed.address}/preferences?task_type=proof")
+    page.locator("#history[data-loaded]").wait_for()
+    told = page.locator("#history").inner_text()
+    assert "What moved it lately" in told
+    assert "Changes of the recommendation" in told
+    assert page.locator("#history canvas").evaluate(_DRAWN) >= 5
     assert seen.faults == []
 
 

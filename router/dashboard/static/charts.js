@@ -180,7 +180,29 @@
     return { type: "scatter", data: { datasets: sets }, options, plugins: [marks] };
   }
 
-  const kinds = { shares, frontier };
+  function course(data) {
+    const options = base();
+    options.interaction = { mode: "index", intersect: false };
+    options.plugins.tooltip.callbacks = {
+      title: (items) => `position ${data.positions[items[0].dataIndex].toLocaleString("en")}`,
+      label: (item) => ` ${item.raw?.toFixed(3) ?? ""}  ${item.dataset.label}`,
+    };
+    options.scales = { x: { ...axis("position in the log"), grid: { display: false } }, y: axis("quality") };
+    options.scales.x.ticks = { ...options.scales.x.ticks, callback: (_, i) => data.positions[i].toLocaleString("en") };
+    return {
+      type: "line",
+      data: {
+        labels: data.positions,
+        datasets: data.series.map((series) => ({
+          label: series.name, data: series.values, borderColor: colour(series.colour), backgroundColor: colour(series.colour),
+          borderWidth: 2, pointRadius: 0, pointHitRadius: 8, tension: 0.2,
+        })),
+      },
+      options,
+    };
+  }
+
+  const kinds = { shares, frontier, course };
 
   function draw(root) {
     for (const [canvas, chart] of drawn) {

@@ -52,6 +52,7 @@
   }
   function put(part, fresh) {
     part.replaceChildren(...[...fresh.childNodes].map((node) => node.cloneNode(true)));
+    window.pointsmanCharts?.draw(part);
   }
   load(document);
 
