@@ -44,11 +44,12 @@ def test_no_reader_ever_sees_a_gap_that_is_filled_later(postgres_url, make):
             stores[n].commit([make.decision(f"d{n}-{i}-{k}") for k in range(1 + i % 3)] + [make.feedback(f"f{n}-{i}", f"d{n}-{i}-0")])
 
     def follow() -> None:
-        with_more = True
-        while with_more or not done.is_set():
+        while True:
+            finished = done.is_set()  # before the look: nothing is added after it
             page = stores[0].read_log(seen[-1] if seen else 0, 500)
             seen.extend(event.seq for event in page)
-            with_more = bool(page)
+            if finished and not page:
+                return
 
     reader = threading.Thread(target=follow)
     reader.start()
