@@ -92,7 +92,7 @@ async def build(settings: Settings) -> Services:
         judging = _judging(settings, store, writer, models, routing, providers)
         tracing = tracing_to_collector() if settings.otel else None
         execution = _execution(settings, store, deciding, models, routing, keys, providers, judging, tracing)
-        metrics = Metrics(_readings(settings, writer, models, training, tallying, execution))
+        metrics = Metrics(_readings(settings, writer, models, training, tallying, execution, leads))
         writer.on_written = metrics.written
     except BaseException:
         store.close()
@@ -367,8 +367,12 @@ def _readings(
     training: TrainingService,
     tallying: TallyService,
     execution: ExecutionService,
+    leads: Callable[[], bool],
 ) -> Readings:
     return Readings(
+        lag_s=lambda: training.lag_s,
+        digest=lambda: training.digest,
+        leads=leads,
         waiting=lambda: writer.waiting,
         most_waiting=settings.write_queue_max,
         lag=lambda: training.lag,

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Path, Query
@@ -56,7 +57,8 @@ async def get_decision(
         raise DecisionNotFound("no decision has this id", field="decision_id", remedy="send the decision_id of a routing answer")
     told = recounted(record)
     if recompute and (audit := services_of(request).audit) is not None:
-        told["recomputed"] = await asyncio.to_thread(audit.recompute, record, _MOST_FOLDED)
+        asked = partial(audit.recompute, record, _MOST_FOLDED)
+        told["recomputed"] = await asyncio.get_running_loop().run_in_executor(services_of(request).readback, asked)
     return answer(told)
 
 
@@ -73,7 +75,8 @@ async def get_history(
             f"the log has {last:,} records, more than the {_MOST_FOLDED:,} that are folded beside requests",
             remedy="run 'pointsman history TASK_TYPE'",
         )
-    return answer(await asyncio.to_thread(services.history.history, task_type, points))
+    asked = partial(services.history.history, task_type, points)
+    return answer(await asyncio.get_running_loop().run_in_executor(services.readback, asked))
 
 
 async def get_policy(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Query
@@ -13,7 +14,7 @@ from router.api.access import READ, allow
 from router.api.hot import answer
 from router.api.reading import read
 from router.api.schemas import Body, ModelId, Name, Share, Usd, Weights
-from router.api.services import services_of
+from router.api.services import Services, services_of
 from router.domain import tasks
 from router.domain.candidates import Candidate
 from router.domain.evaluation import Comparison
@@ -212,7 +213,7 @@ async def lift(
     service = services_of(request).lift
     if service is None:
         raise _no_log()
-    return answer(await asyncio.to_thread(service.lift, last=last, since=since, task_type=task_type))
+    return answer(await _asked(services_of(request), partial(service.lift, last=last, since=since, task_type=task_type)))
 
 
 async def exploration(
@@ -226,7 +227,11 @@ async def exploration(
     service = services_of(request).evaluation
     if service is None:
         raise _no_log()
-    return answer(await asyncio.to_thread(service.exploration, Scope(last, task_type, since)))
+    return answer(await _asked(services_of(request), partial(service.exploration, Scope(last, task_type, since))))
+
+
+async def _asked(services: Services, question: Callable[[], object]) -> object:
+    return await asyncio.get_running_loop().run_in_executor(services.readback, question)
 
 
 def _no_log() -> StorageUnavailable:
@@ -239,4 +244,5 @@ async def _compared(request: Request, kind: Callable[[EvaluationService, Candida
     given = await read(request, CandidateIn)
     if services.evaluation is None:
         raise _no_log()
-    return answer(await asyncio.to_thread(kind, services.evaluation, candidate_of(given, services.default_weights), scope_of(given)))
+    asked = partial(kind, services.evaluation, candidate_of(given, services.default_weights), scope_of(given))
+    return answer(await _asked(services, asked))

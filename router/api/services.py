@@ -1,6 +1,7 @@
 """What the HTTP edge is given to work with."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -114,6 +115,8 @@ class Services:
     """None: no plans are made."""
     evaluation: EvaluationService | None = None
     """None: nothing reads the log back, as for the three below."""
+    readback: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="readback"))
+    """Where questions about the log are answered, one after another: they take seconds, and nothing else must wait for them."""
     lift: LiftService | None = None
     audit: AuditService | None = None
     history: HistoryService | None = None

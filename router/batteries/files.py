@@ -21,7 +21,7 @@ from router.errors import ConfigurationInvalid
 MOST_CASES = 20_000
 _T = TypeVar("_T")
 
-_BATTERY = frozenset(("name", "title", "models", "baseline", "repetitions", "temperature", "limits", "sections"))
+_BATTERY = frozenset(("name", "title", "models", "baseline", "repetitions", "temperature", "measure", "limits", "sections"))
 _SECTION = frozenset(
     ("task_type", "agents", "system", "generate", "cases", "judges", "max_output_tokens", "expected_output_tokens", "needs")
 )
@@ -95,6 +95,7 @@ def parse(raw: object, folder: Path) -> Battery:
         baseline=baseline,
         repetitions=repetitions,
         temperature=None if temperature is None else float(temperature),
+        measure=_get(top, "measure", str, "char-ngram", "battery"),
         limits=limits,
     )
     return replace(battery, digest=_digest(battery))

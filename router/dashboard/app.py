@@ -25,6 +25,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("/what-if", "what-if", whatif.what_if),
     ("/incidents", "incidents", incidents.incidents),
     ("/judges", "judges", judges.judges),
+    ("/judges/measured", "judges", judges.measured),
     ("/budgets", "budgets", budgets.budgets),
 )
 """Address, entry of the navigation, what makes the page."""

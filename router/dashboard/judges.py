@@ -10,6 +10,10 @@ from starlette.requests import Request
 from router.dashboard import charts
 from router.dashboard.sources import Learned, Sources
 from router.domain.tallies import Judged
+from router.services.judge_report import judge_report
+
+_WINDOW = 30_000
+"""Latest log positions that the judges are measured over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ async def judges(_request: Request, sources: Sources, _learned: Learned) -> tupl
     """All judges."""
     found = summed(await asyncio.to_thread(sources.store.judged))
     return "judges.html", {"judges": [(judge, _spread(judge)) for judge in found], "total": sum(judge.scores for judge in found)}
+
+
+async def measured(_request: Request, sources: Sources, _learned: Learned) -> tuple[str, dict[str, Any]]:
+    """How far the judges can be relied on, over the latest stretch of the log."""
+    voices = sources.training.voices
+    async with sources.busy:
+        report = await asyncio.to_thread(judge_report, sources.store, dict(voices.calibrations), voices.trusts, _WINDOW)
+    return "judges_measured.html", {"report": report}
 
 
 def _spread(judge: Judge) -> charts.Bar:

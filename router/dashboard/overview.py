@@ -11,6 +11,8 @@ from router.dashboard.sources import Learned, Sources
 from router.domain.tallies import Tally
 
 _RECENT = 6
+_MOST_TYPES = 25
+"""Task types on the first page, the busiest; all are on the page of preferences."""
 
 
 def _read(sources: Sources, key: str | None, now: float) -> tuple[Stretch, list[Tally], list[Tally]]:
@@ -48,7 +50,8 @@ async def overview(request: Request, sources: Sources, learned: Learned) -> tupl
         "traffic_rows": [(model, used[model]) for model in ranked],
         "frontier": charts.frontier(spots, coloured, sums),
         "spots": spots,
-        "rows": [(p, p.models[0], charts.bar(*_interval(p.models[0]))) for p in rows if p.models],
+        "rows": [(p, p.models[0], charts.bar(*_interval(p.models[0]))) for p in rows[:_MOST_TYPES] if p.models],
+        "more_types": max(0, len(rows) - _MOST_TYPES),
         "weights": weights,
         "incidents": found,
         "savings_by_themselves": sources.evaluation is not None and sources.training.seq <= whatif.MOST_FOLDED_UNASKED,

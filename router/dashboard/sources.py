@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from learning.drift import Incident
 from learning.rules import PolicyReport
+from learning.voices import Voices
 from router.domain.catalog import Catalog
 from router.domain.tasks import Weights
 from router.ports import Store
@@ -31,6 +32,11 @@ class Training(Protocol):
 
     @property
     def incidents(self) -> Sequence[Incident]: ...
+
+    @property
+    def voices(self) -> Voices:
+        """What each judge has said and is worth."""
+        ...
 
     def report(self, task_type: str | None = None) -> PolicyReport: ...
 

@@ -84,6 +84,8 @@ class Battery:
     """The model that the others are compared with."""
     repetitions: int = 1
     temperature: float | None = 0.0
+    measure: str = "char-ngram"
+    """How the answers of different models to one case are compared."""
     limits: Mapping[str, RateLimit] = field(default_factory=dict)
     """By provider; ``default`` for the others."""
     digest: str = ""

@@ -104,16 +104,20 @@ class Comparison:
     traffic: tuple[Traffic, ...]
 
 
-def compare(looks: Sequence[Look], candidate: Candidate, *, not_drawn: int = 0, ahead: bool = False) -> Comparison:
+def compare(
+    looks: Sequence[Look], candidate: Candidate, *, not_drawn: int = 0, not_recomputed: int = 0, ahead: bool = False
+) -> Comparison:
     """Estimate a candidate's value from the decisions that were drawn.
 
+    ``not_recomputed``: drawn decisions of which the log does not say what they were taken by.
     ``ahead``: the intervals are to hold what as many future decisions will show; else, what these very decisions would have been worth.
     """
     if len(looks) < _FEWEST:
         doubt = "fewer than two decisions were drawn by a policy; forced ones and fallbacks tell nothing about another policy"
-        return Comparison(candidate.told, "cannot tell", (doubt,), len(looks), not_drawn, None, None, None, None, None, None, ())
+        nothing = (None, None, None, None, None, None)
+        return Comparison(candidate.told, "cannot tell", (doubt, *_lost(not_recomputed)), len(looks), not_drawn, *nothing, ())
     target = _capped(looks, candidate)
-    doubts: list[str] = []
+    doubts = _lost(not_recomputed)
     parts = [_quantity(looks, target, k) for k in range(3)]
     for name, part in zip(NAMES, parts, strict=True):
         if part is None:
@@ -137,6 +141,11 @@ def compare(looks: Sequence[Look], candidate: Candidate, *, not_drawn: int = 0, 
         latency_s=values[LATENCY],
         traffic=_traffic(looks, target),
     )
+
+
+def _lost(count: int) -> list[str]:
+    told = f"{count:,} drawn decisions are left out: the log does not say what they were taken by, or another release took them"
+    return [told] if count else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +199,8 @@ def _quantity(looks: Sequence[Look], target: Sequence[FloatArray], k: int) -> _P
     weight, fitted_now, fitted_then, own, expected, square, unsupported = np.array(columns).T
     _, group = np.unique([f"{look.task_type}\0{look.models[look.drawn]}" for look in looks], return_inverse=True)
     ones = np.ones(len(looks))
-    then = Sample(weight, value_then, _observed(value_then, group), fitted_then, expected, square)
-    now = Sample(ones, value_now, _observed(value_now, group), fitted_now, own, ones)
+    then = Sample(weight, value_then, _observed(looks, value_then, group, k), fitted_then, expected, square)
+    now = Sample(ones, value_now, _observed(looks, value_now, group, k), fitted_now, own, ones)
     return _Part(then, now, support(then, unsupported), doubly_robust(then), doubly_robust(now))
 
 
@@ -203,8 +212,14 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _observed(value: FloatArray, group: IntArray) -> FloatArray:
-    return observation_probability((~np.isnan(value)).astype(np.float64), group)
+def _observed(looks: Sequence[Look], value: FloatArray, group: IntArray, k: int) -> FloatArray:
+    """Probability of being observed: as logged where whoever scored says, else as often as such decisions are."""
+    seen = ~np.isnan(value)
+    sampling = np.array([_number(look.result.sampling) if look.result.failed is not True else 1.0 for look in looks])
+    if k == QUALITY and not np.isnan(sampling[seen]).any() and (sampling[seen] > 0).all():
+        drawn = sampling[seen & (sampling < 1.0)]
+        return np.where(seen, np.nan_to_num(sampling, nan=1.0), float(drawn.mean()) if len(drawn) else 1.0)
+    return observation_probability(seen.astype(np.float64), group)
 
 
 def _clusters(looks: Sequence[Look]) -> IntArray | None:

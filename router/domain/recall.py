@@ -90,6 +90,8 @@ class Result:
     """Of all its calls."""
     latency_s: float | None
     failed: bool | None
+    sampling: float | None = None
+    """Probability with which the answer was drawn to be scored, where all who scored it say."""
 
 
 def result_of(record: DecisionRecord, price: Price | None = None) -> Result:
@@ -104,7 +106,13 @@ def result_of(record: DecisionRecord, price: Price | None = None) -> Result:
     cost = outcome.cost_usd if price is None else cost_of(price, billed(outcome))
     before = [attempt.cost_usd for attempt in record.attempts if not attempt.last]
     total = None if cost is None or None in before else cost + sum(usd for usd in before if usd is not None)
-    return Result(0.0 if failed else scored, total, None if failed else outcome.latency_s, failed)
+    return Result(0.0 if failed else scored, total, None if failed else outcome.latency_s, failed, _sampling(record))
+
+
+def _sampling(record: DecisionRecord) -> float | None:
+    told = [entry.get("sampling") for entry in record.feedback if entry["metric"] == QUALITY_METRIC]
+    known = [sampling for sampling in told if sampling is not None]
+    return max(known) if known and len(known) == len(told) else None
 
 
 def score_of(record: DecisionRecord) -> float | None:

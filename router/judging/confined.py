@@ -13,6 +13,7 @@ import io
 import json
 import os
 import resource
+import signal
 import sys
 import sysconfig
 import tokenize
@@ -31,6 +32,7 @@ _NETWORK_EVENTS = {"socket.connect", "socket.bind", "socket.sendto", "socket.get
 _FILE_EVENTS = {
     "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.utime",
 }  # fmt: skip
+_PARENT_DEATH_SIGNAL = 1
 _CAPABILITY_VERSION = 0x20080522
 
 
@@ -79,12 +81,13 @@ class _Report:
         return whole == os.devnull or whole == self._home or whole.startswith(self._home + os.sep)
 
 
-def confine(home: str, limits: dict[str, int]) -> None:
+def confine(home: str, parent: int, limits: dict[str, int]) -> None:
     """Give up everything that the code does not need; ends in the kernel's filter.
 
     Raises ``OSError`` or ``LookupError`` where this machine cannot.
     """
     landlock, seccomp = (importlib.import_module(neighbour) for neighbour in ("landlock", "seccomp"))
+    _die_with(parent)
     os.nice(10)
     for name, value in (("FSIZE", limits["file_bytes"]), ("NOFILE", limits["open_files"]), ("CORE", 0)):
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
@@ -94,6 +97,15 @@ def confine(home: str, limits: dict[str, int]) -> None:
     landlock.restrict([library, f"{sys.base_prefix}/lib", *_LIBRARIES, *_DEVICES], [home, os.devnull])
     seccomp.install()
     resource.setrlimit(resource.RLIMIT_AS, (limits["memory_bytes"], limits["memory_bytes"]))
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process where the one that holds it to its time is killed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "it could outlive its parent")
+    if os.getppid() != parent:
+        raise OSError("its parent is gone")
 
 
 def _drop_capabilities() -> None:
@@ -180,7 +192,7 @@ def main() -> None:
     neighbours = str(Path(__file__).resolve().parent)
     sys.path.insert(0, neighbours)
     try:
-        confine(sent["home"], sent["limits"])
+        confine(sent["home"], sent["parent"], sent["limits"])
     except (OSError, LookupError) as exc:
         report.say(confined=False, fault=str(exc))
         return

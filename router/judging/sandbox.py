@@ -75,6 +75,7 @@ _BROKE = {
     "signal": "tried to signal another process",
     "memory": "ran out of the memory that it may use",
     "threads": "started more threads than it may",
+    "hidden": "hid files from view",
     "length": "wrote a longer file than it may",
 }
 
@@ -89,10 +90,11 @@ def run(code: str, tests: Sequence[str], uses: Sequence[str] = (), limits: Limit
     home = tempfile.mkdtemp(prefix="pointsman-")
     try:
         numbers = {name: int(value) for name, value in asdict(limits).items() if name != "wall_s"}
-        order = {"word": word, "home": home, "code": code, "tests": list(tests), "uses": list(uses), "limits": numbers}
+        order = {"word": word, "home": home, "parent": os.getpid(), "limits": numbers}
+        order |= {"code": code, "tests": list(tests), "uses": list(uses)}
         lines, broke = _watch(json.dumps(order).encode(), home, limits)
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        _remove(home)
     return _read(lines, word, len(tests), broke)
 
 
@@ -166,16 +168,33 @@ def _overgrown(pid: int, home: str, limits: Limits) -> str | None:
     size = entries = 0
     waiting = [home]
     while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as found:
-            for entry in found:
-                entries += 1
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    size += entry.stat(follow_symlinks=False).st_size
-                if size > limits.directory_bytes or entries > limits.directory_entries:
-                    return "wrote more files than it may"
+        try:
+            with os.scandir(waiting.pop()) as found:
+                for entry in found:
+                    entries += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_size
+                    if size > limits.directory_bytes or entries > limits.directory_entries:
+                        return "wrote more files than it may"
+        except FileNotFoundError:
+            continue  # it was removed meanwhile
+        except OSError:  # a directory that may not be read, or a path too long to be named
+            return _BROKE["hidden"]
     return None
+
+
+def _remove(home: str) -> None:
+    """The directory and what is in it, whatever its modes are."""
+    waiting = [home]
+    while waiting:
+        path = waiting.pop()
+        with contextlib.suppress(OSError):
+            Path(path).chmod(0o700)
+            with os.scandir(path) as found:
+                waiting += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def _read(lines: Sequence[bytes], word: str, tests: int, broke: str | None) -> Ran:

@@ -72,6 +72,7 @@ _ACCESS_MODE, _TRUNCATE = 0x3, 0x200
 _WHOLE = 0xFFFFFFFF
 _SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX = 8, 10, 15
 
+_PARENT_DEATH_SIGNAL = 1
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER_MODE = 38, 22, 2
 
 
@@ -93,12 +94,13 @@ def program(machine: str, pid: int) -> bytes:
         for number in numbers:
             if number is not None:
                 code += _if_call(number, [_step(_RETURN, answer)])
-    clone, kill, tgkill, prlimit, fcntl, openat = ((56, 62, 234, 302, 72, 257), (220, 129, 131, 261, 25, 56))[column]
+    clone, kill, tgkill, prlimit, fcntl, openat, prctl = ((56, 62, 234, 302, 72, 257, 157), (220, 129, 131, 261, 25, 56, 167))[column]
     refuse = _ERRNO | errno.EPERM
     code += _if_call(clone, _look(0, _CLONE_THREAD, {_CLONE_THREAD}, _ALLOW, _KILL_PROCESS))
     code += _if_call(kill, _look(0, _WHOLE, {pid}, _ALLOW, _KILL_PROCESS))
     code += _if_call(tgkill, _look(0, _WHOLE, {pid}, _ALLOW, _KILL_PROCESS))
     code += _if_call(prlimit, _look(0, _WHOLE, {0, pid}, _ALLOW, _KILL_PROCESS))
+    code += _if_call(prctl, _look(0, _WHOLE, {_PARENT_DEATH_SIGNAL}, _KILL_PROCESS, _ALLOW))
     code += _if_call(fcntl, _look(1, _WHOLE, {_SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX}, refuse, _ALLOW))
     code += _if_call(openat, _look(2, _ACCESS_MODE | _TRUNCATE, {_TRUNCATE}, refuse, _ALLOW))  # older Landlocks let a reader truncate
     if machine == "x86_64":

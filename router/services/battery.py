@@ -16,7 +16,7 @@ from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import DecisionRecord
 from router.errors import ConfigurationInvalid
 from router.ports import Store
-from router.services.battery_play import Play, Progress, Tools, judged_as, judges_of, models_asked
+from router.services.battery_play import Play, Progress, Tools, judged_as, judges_of, models_asked, try_out
 
 _PAGE = 1_000
 
@@ -63,6 +63,7 @@ class BatteryService:
                     raise ConfigurationInvalid(
                         f"the judge {model} cannot be called", field=f"{section.task_type}.judges", remedy=unavailable[model]
                     )
+        await try_out(battery)
         found = pairs(battery, catalog, unavailable)
         if all(pair.skipped is not None for pair in found):
             raise ConfigurationInvalid(

@@ -25,13 +25,12 @@ from router.errors import ConfigurationInvalid, RouterError
 from router.judging import registry
 from router.judging.protocol import Answer, AskingJudge, Judge, Reply
 from router.judging.protocol import Case as Judged
-from router.judging.similarity import between
+from router.judging.similarity import Similarity, between
 from router.services.billing import Billing
 
 POLICY = "battery"
 AGREEMENT = "agreement"
 """Metric: how close an answer is to those of the other models to the same case, in the mean."""
-MEASURE = "char-ngram"
 _ATTEMPTS = 3
 _BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 60.0
@@ -312,9 +311,10 @@ class Play:
         answers = self._answers.pop(key, {})
         if len(answers) < 2:
             return
-        table = await asyncio.to_thread(between, list(answers.values()), MEASURE)
+        table = await asyncio.to_thread(between, list(answers.values()), self._battery.measure)
         others = ((table.sum(axis=1) - 1.0) / (len(answers) - 1)).clip(0.0, 1.0)
-        judge = f"similarity:{MEASURE}@1"
+        compared = Similarity(self._battery.measure)
+        judge = f"{compared.name}@{compared.version}"
         await self._record([self._feedback(name, judge, AGREEMENT, score) for name, score in zip(answers, others.tolist(), strict=True)])
 
 
@@ -338,6 +338,28 @@ def judged_as(section: Section, case: Case) -> Judged:
         raise ConfigurationInvalid(
             "a case expects what no judge reads", field=f"{section.task_type}.cases.expect", remedy=f"use {', '.join(known)}"
         ) from exc
+
+
+async def try_out(battery: Battery) -> None:
+    """Have every judge that asks nobody score one right answer, before anything is paid for.
+
+    Raises ``ConfigurationInvalid`` where a case lacks what a judge goes by, ``JudgeUnavailable`` where a judge cannot work here.
+    """
+    compared = registry.make("similarity", measure=battery.measure)
+    first = battery.sections[0].cases[0]
+    await registry.verdict(compared, Judged("", reference=first.reference), Answer(first.reference))
+    for section in battery.sections:
+        case = section.cases[0]
+        for _, judge in judges_of(section):
+            if isinstance(judge, AskingJudge):
+                continue
+            verdict = await registry.verdict(judge, judged_as(section, case), Answer(case.reference))
+            if verdict.score is None:
+                raise ConfigurationInvalid(
+                    f"the judge {judge.name} cannot score the case {case.id}: {verdict.reason}",
+                    field=f"{section.task_type}.cases.expect",
+                    remedy="add what it goes by, or name another judge",
+                )
 
 
 def models_asked(judges: Sequence[tuple[str, Judge | AskingJudge]]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Off-policy evaluation and what-if: what a candidate would have done with the decisions of the log, and what that was worth."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -64,6 +65,8 @@ class EvaluationService:
         self._rebuild = rebuild
         self._catalog = catalog
         self._considered: dict[str, Considered | None] = {}
+        self._lock = threading.Lock()
+        """One question at a time: they share what is remembered, and the processor."""
 
     def evaluate(self, candidate: Candidate, scope: Scope | None = None, tell: Progress | None = None) -> Comparison:
         """What the decisions of the log would have been worth, had the candidate drawn them.
@@ -86,6 +89,10 @@ class EvaluationService:
         """
         drawn = [record for record in self._records(scope or Scope()) if not record.decision.forced]
         drawn.sort(key=lambda record: record.decision.policy_seq)
+        with self._lock:
+            return self._explored(drawn, tell)
+
+    def _explored(self, drawn: list[DecisionRecord], tell: Progress | None) -> Exploration:
         then = _Then(self._store, self._rebuild, Candidate(policy="greedy"), self._remembered(drawn))
         pairs: list[tuple[FloatArray, FloatArray, FloatArray]] = []
         seen: list[DecisionRecord] = []
@@ -107,8 +114,10 @@ class EvaluationService:
         candidate.checked(self._catalog())
         records = self._records(scope)
         drawn = [record for record in records if not record.decision.forced]
-        looks = list(self._looks(drawn, candidate, tell))
-        return compare(looks, candidate, not_drawn=len(records) - len(drawn), ahead=ahead)
+        with self._lock:
+            looks = list(self._looks(drawn, candidate, tell))
+        lost = len(drawn) - len(looks)
+        return compare(looks, candidate, not_drawn=len(records) - len(drawn), not_recomputed=lost, ahead=ahead)
 
     def _records(self, scope: Scope) -> list[DecisionRecord]:
         """Oldest first."""

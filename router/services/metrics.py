@@ -35,7 +35,10 @@ class Readings:
     waiting: Callable[[], int]
     most_waiting: int
     lag: Callable[[], int]
+    lag_s: Callable[[], float]
     seq: Callable[[], int]
+    digest: Callable[[], str]
+    leads: Callable[[], bool]
     tallied: Callable[[], int]
     incidents: Callable[[], int]
     resting: Callable[[], Iterable[str]]
@@ -169,6 +172,10 @@ class _Standing(Collector):
             ("writer_queue_records", "Records accepted and not yet durable.", read.waiting()),
             ("writer_queue_limit_records", "Above this, callers get 503.", read.most_waiting),
             ("fold_lag_records", "Records of the log that are not learned yet.", read.lag()),
+            ("fold_lag_seconds", "For how long the log has held records that are not learned yet.", read.lag_s()),
+            ("state_digest", "First 48 bits of the learned state's digest: equal on every replica at an equal posterior_seq.",
+             int(read.digest()[:12], 16)),
+            ("leads", "1 on the one service of those on a log that keeps the snapshots.", read.leads()),
             ("posterior_seq", "Log position up to which the log is learned.", read.seq()),
             ("tallied_seq", "Log position up to which the log is counted for reports.", read.tallied()),
             ("incidents_open", "Models that changed and have not settled.", read.incidents()),

@@ -108,6 +108,7 @@ def counted(metrics: Metrics) -> Read:
 @pytest.fixture
 def metrics() -> Metrics:
     nothing = Readings(
+        lag_s=lambda: 0.0, digest=lambda: "00" * 16, leads=lambda: True,
         waiting=lambda: 0, most_waiting=10, lag=lambda: 0, seq=lambda: 0, tallied=lambda: 0, incidents=lambda: 2,
         resting=lambda: ("a/one",), active_models=lambda: 3, policy="thompson", release="1",
     )  # fmt: skip
@@ -175,6 +176,7 @@ def test_the_example_dashboard_asks_for_what_there_is(metrics: Metrics, capsys: 
     ours = {name for name in labels if name.startswith("pointsman_") and not name.endswith(("_created", "_sum", "_count"))}
     assert ours - asked <= {
         "pointsman_info", "pointsman_posterior_seq", "pointsman_tallied_seq", "pointsman_models_active",
+        "pointsman_fold_lag_seconds", "pointsman_state_digest", "pointsman_leads",
     }  # fmt: skip
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids))

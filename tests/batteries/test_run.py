@@ -167,6 +167,11 @@ async def test_what_no_judge_can_use_is_refused_before_the_first_call(stub):
         with pytest.raises(ConfigurationInvalid) as error:
             await service.prepare(small([LLAMA], {}, sections=odd))
         assert error.value.field == "t.cases.expect"
+        bare = [{"task_type": "t", "judges": [{"judge": "exact"}], "cases": [{"id": "a", "prompt": "b", "reference": "c"}]}]
+        with pytest.raises(ConfigurationInvalid, match="cannot score the case a: the case has no expected"):
+            await service.prepare(small([LLAMA], {}, sections=bare))
+        with pytest.raises(ConfigurationInvalid, match="no measure has that name"):
+            await service.prepare(small([LLAMA], {"classification": ("label", "tickets", 2)}, measure="telepathy"))
         with pytest.raises(ConfigurationInvalid, match="no model of the battery can play"):
             await service.prepare(small([LLAMA], {"multimodal": ("contains", "pictures", 2)}))
     assert stub.requests == []

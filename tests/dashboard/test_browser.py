@@ -41,6 +41,7 @@ PAGES = {
     "what if, asked": "/what-if?asked=1&weight_cost=2&last=500",
     "incidents": "/incidents",
     "judges": "/judges",
+    "judges measured": "/judges/measured",
     "budgets": "/budgets",
 }
 TRIED = ("acme/base", "acme/middle", "acme/top")
@@ -327,6 +328,14 @@ def test_a_decision_is_taken_once_more(rehearsed, watched):
     assert "would make it the first" in told or "no change of its quality or cost" in told
     assert page.locator("#recomputed tbody tr").count() == len(TRIED)
     assert seen.faults == []
+
+
+def test_judges_are_measured(service, watched):
+    page = watched().open(f"{service.address}/judges")
+    page.locator("#measured[data-loaded]").wait_for()
+    told = page.locator("#measured").inner_text()
+    assert {"unit-tests", "reviewer", PAYLOADS[3]} <= set(page.locator("#measured tbody th").all_inner_texts())
+    assert "too few scores to say" in told
 
 
 def test_the_theme_is_the_systems_until_the_reader_chooses(service, watched):

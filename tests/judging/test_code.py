@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,9 @@ def test_ordinary_programs_work_in_it(code: str) -> None:
          "started more threads than it may"),
         ("def f(x):\n  n = 0\n  while True:\n    n += 1\n    open(str(n), 'w').close()", "wrote more files than it may"),
         ("def f(x):\n  with open('big', 'wb') as file:\n    while True: file.write(b'x' * 1_000_000)", "wrote a longer file than it may"),
+        ("import os\nname = 'd' * 200\nfor _ in range(30):\n  os.mkdir(name)\n  os.chdir(name)\nimport time\ntime.sleep(60)",
+         "hid files from view"),
+        ("import ctypes\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)", "made a system call that is forbidden"),
         ("import os\ndef f(x):\n  os.kill(os.getppid(), 9)", "tried to signal another process"),
         ("import ctypes, os\nctypes.CDLL(None).kill(os.getppid(), 9)", "made a system call that is forbidden"),
         ("import ctypes\nctypes.CDLL(None).ptrace(16, 1, 0, 0)", "made a system call that is forbidden"),
@@ -169,6 +173,33 @@ def test_nothing_is_left_behind() -> None:
     assert not children.exists() or not any(
         b"confined.py" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()
     )
+
+
+def test_it_does_not_outlive_a_killed_judge() -> None:
+    judging = "from router.judging import sandbox\nsandbox.run('import time\\ntime.sleep(600)', ['pass'])"
+    with subprocess.Popen([sys.executable, "-c", judging]) as judge_process:
+        children = Path(f"/proc/{judge_process.pid}/task/{judge_process.pid}/children")
+        wait_for(lambda: bool(children.read_text().split()))
+        confined = children.read_text().split()[0]
+        wait_for(lambda: b"confined.py" in Path(f"/proc/{confined}/cmdline").read_bytes())
+        wait_for(lambda: "NoNewPrivs:\t1" in Path(f"/proc/{confined}/status").read_text())
+        judge_process.kill()
+    wait_for(lambda: not alive(confined))
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    for _ in range(3_000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come about")
+
+
+def alive(pid: str) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_where_it_cannot_be_confined_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,15 @@ from tests.end_to_end.service import Service, environment
 from tests.keys.conftest import wanted
 
 OPEN = {"/healthz", "/readyz"}
+FORESEEN = {
+    "/v1/route": ROUTE,
+    "/v1/route/batch": ROUTE,
+    "/v1/chat/completions": CHAT,
+    "/v1/feedback": FEEDBACK,
+    "/v1/outcomes": FEEDBACK,
+    "/v1/evaluate": READ,  # these ask the log and change nothing
+    "/v1/whatif": READ,
+}
 
 
 def expected(method: str, path: str) -> frozenset[Scope]:
@@ -31,7 +40,7 @@ def expected(method: str, path: str) -> frozenset[Scope]:
         return CATALOGUE if method == "GET" else ADMIN
     if method == "GET":
         return READ
-    return {"/v1/route": ROUTE, "/v1/chat/completions": CHAT, "/v1/feedback": FEEDBACK, "/v1/outcomes": FEEDBACK}[path.split("/{")[0]]
+    return FORESEEN[path.split("/{")[0]]
 
 
 def addresses(rig: Rig) -> list[tuple[str, str]]:

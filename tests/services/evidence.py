@@ -1,11 +1,38 @@
-"""Scored calls, put into a store as a battery would."""
+"""Scored calls, put into a store as a battery would, and what is learned from a store."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
+from learning.choice import Preference
 from learning.features import SCHEMA_VERSION, encode, to_bytes
+from router.domain.catalog import Catalog
 from router.domain.decisions import Decision
 from router.domain.events import CostSource, Feedback, Outcome, Status, Write
 from router.ports import Store
+from router.services.guide import GuideService
+from router.services.training import TrainingService
+
+WEIGHTS = {"quality": 1.0, "cost": 0.3, "latency": 0.1}
+
+
+@asynccontextmanager
+async def learned(store: Store, catalog: Catalog) -> AsyncIterator[GuideService]:
+    preference = Preference(1.0, 30.0, 0.01)
+    training = TrainingService(store, half_life_records=1e9, preference=preference, policy=("thompson", "1"), clock=lambda: 0.0)
+    training.use_catalog(catalog)
+    await training.start()
+    service = GuideService(
+        store,
+        posterior=lambda: training.posterior,
+        digest=lambda: training.digest,
+        catalog=lambda: catalog,
+        preference=preference,
+        weights=WEIGHTS,
+    )
+    try:
+        yield service
+    finally:
+        await training.close()
 
 
 def play(

@@ -5,8 +5,9 @@ import pytest
 
 from router.domain.candidates import Candidate, rules_of
 from router.domain.catalog import Catalog
+from router.domain.evaluation import Look, compare
 from router.domain.models import Model, Price
-from router.domain.recall import Scope
+from router.domain.recall import Result, Scope
 from router.domain.tasks import Constraints, Task, Weights
 from router.errors import ModelNotFound, TaskInvalid
 from router.recomputing import decide_again
@@ -125,3 +126,20 @@ def test_what_cannot_be_compared_is_named(service, candidate, field):
         service.evaluate(candidate)
     assert error.value.field == field
     assert error.value.remedy
+
+
+def test_a_logged_sampling_probability_is_used_and_lost_decisions_are_told():
+    rng, models = np.random.default_rng(8), ("a/x", "b/y")
+    pieces = []
+    for i in range(2_000):
+        drawn = int(rng.random() < 0.5)
+        good = rng.random() < (0.4, 0.8)[drawn]
+        sampling = 0.9 if good else 0.3  # bad answers are judged less often: only the logged probability sets that right
+        score = float(good) if rng.random() < sampling else None
+        result = Result(score, 0.001, 1.0, False, None if score is None else sampling)
+        flat = np.full((2, 3), [0.5, 0.001, 1.0])
+        half, pick = np.full(2, 0.5), np.array([0.0, 1.0])
+        pieces.append(Look("t", models, drawn, half, pick, flat, flat, result, 0.001, np.array([1.0, 0.0, 0.0]), float(i)))
+    told = compare(pieces, Candidate(model="b/y"), not_recomputed=7)
+    assert told.quality.estimators["inverse_propensity"] == pytest.approx(0.8, abs=0.06)
+    assert "7 drawn decisions are left out" in told.doubts[0]

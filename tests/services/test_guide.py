@@ -3,16 +3,13 @@
 import math
 import random
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
-from learning.choice import Preference
 from router.domain.battery_report import score_of
-from router.domain.catalog import Catalog, load_shipped
+from router.domain.catalog import load_shipped
 from router.domain.events import CostChange, FeedbackChange
 from router.domain.guide import Guide, State
 from router.domain.guide_picture import picture
@@ -20,35 +17,12 @@ from router.domain.guide_text import markdown
 from router.domain.measured import Measure, of_scores, of_values
 from router.domain.rulebook import compare, difference, digest_of, pinned, pins_of, ratio, rulebook
 from router.errors import ConfigurationInvalid
-from router.services.guide import GuideService
-from router.services.training import TrainingService
 from router.storage.memory import MemoryStore
 from router.storage.rule_files import read_rules, rules_text
-from tests.services.evidence import play
+from tests.services.evidence import learned, play
 
 GEMINI, LLAMA = "google/gemini-2.0-flash", "cerebras/llama3.1-70b"
 PHI, WIZARD = "deepinfra/microsoft/phi-2", "replicate/wizardmath-70b-v1.0"
-WEIGHTS = {"quality": 1.0, "cost": 0.3, "latency": 0.1}
-
-
-@asynccontextmanager
-async def learned(store: MemoryStore, catalog: Catalog) -> AsyncIterator[GuideService]:
-    preference = Preference(1.0, 30.0, 0.01)
-    training = TrainingService(store, half_life_records=1e9, preference=preference, policy=("thompson", "1"), clock=lambda: 0.0)
-    training.use_catalog(catalog)
-    await training.start()
-    service = GuideService(
-        store,
-        posterior=lambda: training.posterior,
-        digest=lambda: training.digest,
-        catalog=lambda: catalog,
-        preference=preference,
-        weights=WEIGHTS,
-    )
-    try:
-        yield service
-    finally:
-        await training.close()
 
 
 def near(measure: Measure) -> Measure:
