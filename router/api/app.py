@@ -159,6 +159,7 @@ def _shown(services: Services) -> dashboard.Sources:
         weights=services.default_weights,
         counted=lambda: services.tallying.seq if services.tallying is not None else 0,
         clock=time.time,
+        readback=services.readback,
         status_of=errors.status_of,
         evaluation=services.evaluation,
         audit=services.audit,

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -146,8 +147,7 @@ async def recomputed(request: Request, sources: Sources, _learned: Learned) -> t
     record = await _wanted(request, sources)
     if sources.audit is None:
         raise StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
-    async with sources.busy:
-        audit = await asyncio.to_thread(sources.audit.recompute, record, _MOST_FOLDED)
+    audit = await sources.read_back(partial(sources.audit.recompute, record, _MOST_FOLDED))
     flips = {alternative.model: alternative.flip for alternative in audit.alternatives}
     models = sorted(audit.models, key=lambda one: (one.model != record.decision.model, -one.weighed.utility))
     shown = [

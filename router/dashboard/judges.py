@@ -3,6 +3,7 @@
 import asyncio
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -51,8 +52,7 @@ async def judges(_request: Request, sources: Sources, _learned: Learned) -> tupl
 async def measured(_request: Request, sources: Sources, _learned: Learned) -> tuple[str, dict[str, Any]]:
     """How far the judges can be relied on, over the latest stretch of the log."""
     voices = sources.training.voices
-    async with sources.busy:
-        report = await asyncio.to_thread(judge_report, sources.store, dict(voices.calibrations), voices.trusts, _WINDOW)
+    report = await sources.read_back(partial(judge_report, sources.store, dict(voices.calibrations), voices.trusts, _WINDOW))
     return "judges_measured.html", {"report": report}
 
 

@@ -1,6 +1,7 @@
 """What is preferred on each task type, how sure that is, and what would change it."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -66,8 +67,7 @@ async def history(request: Request, sources: Sources, _learned: Learned) -> tupl
         raise StorageUnavailable(
             "the log is too long to be folded beside requests", remedy="run 'pointsman history TASK_TYPE' on the command line"
         )
-    async with sources.busy:
-        found = await asyncio.to_thread(sources.history.history, wanted, _POINTS)
+    found = await sources.read_back(partial(sources.history.history, wanted, _POINTS))
     chart = charts.course(found.points)
     coloured = {series["name"]: series["colour"] for series in chart["series"]}
     return "history.html", {"wanted": wanted, "history": found, "chart": chart, "coloured": coloured, "moves": found.moves[-_MOVES:][::-1]}

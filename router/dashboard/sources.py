@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from learning.drift import Incident
 from learning.rules import PolicyReport
@@ -17,6 +18,7 @@ from router.services.history import HistoryService
 from router.services.keys import KeyService
 from router.services.lift import LiftService
 
+T = TypeVar("T")
 REPORT_AGE_S = 2.0
 """A report on everything learned may be this old: making one takes some ten milliseconds of the event loop."""
 
@@ -54,6 +56,8 @@ class Sources:
     counted: Callable[[], int]
     """Log position up to which the tallies are known to count."""
     clock: Callable[[], float]
+    readback: Executor
+    """Where questions about the log are answered, one after another."""
     status_of: Callable[[Exception], int]
     """The HTTP status of a refusal."""
     evaluation: EvaluationService | None = None
@@ -62,8 +66,10 @@ class Sources:
     lift: LiftService | None = None
     baseline: str | None = None
     """The model that a share of the traffic is held back on; None: no traffic is."""
-    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the log is read back: that keeps a core busy."""
+
+    async def read_back(self, question: Callable[[], T]) -> T:
+        """The answer to a question that keeps a core busy for seconds."""
+        return await asyncio.get_running_loop().run_in_executor(self.readback, question)
 
     @property
     def beat(self) -> str:

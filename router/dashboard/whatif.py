@@ -84,12 +84,11 @@ async def what_if(request: Request, sources: Sources, _learned: Learned) -> tupl
 
 
 async def compared(sources: Sources, candidate: Candidate, scope: Scope, *, ahead: bool) -> Comparison:
-    """The answer of the log; one question at a time, since each keeps a core busy."""
+    """The answer of the log."""
     if sources.evaluation is None:
         raise StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
     ask: Callable[..., Comparison] = sources.evaluation.what_if if ahead else sources.evaluation.evaluate
-    async with sources.busy:
-        return await asyncio.to_thread(ask, candidate, scope)
+    return await sources.read_back(partial(ask, candidate, scope))
 
 
 def _candidate(query: Mapping[str, str], usual: Weights) -> tuple[Candidate, Scope]:
@@ -235,8 +234,7 @@ async def savings(request: Request, sources: Sources, learned: Learned) -> tuple
 async def _lift(sources: Sources) -> Lift:
     if sources.lift is None:
         raise StorageUnavailable("this service keeps no log to read back", remedy="ask the one that does")
-    async with sources.busy:
-        return await asyncio.to_thread(partial(sources.lift.lift, last=_LIFT_FROM))
+    return await sources.read_back(partial(sources.lift.lift, last=_LIFT_FROM))
 
 
 async def _once(learned: Learned, key: str, sources: Sources, make: Callable[[], Awaitable[T]]) -> T:
