@@ -39,7 +39,7 @@ def main() -> None:
 
             table = read_outcomes(given.table)
             replays(list(pool.map(partial(recorded.check, table, steps=given.steps), range(runs))))
-            done(list(pool.map(partial(recorded.do, table, steps=given.steps, cost_weight=0.5), range(runs))))
+            done(list(pool.map(partial(recorded.do, table, steps=given.steps, cost_weight=0.2), range(runs))))
         print(f"\n{time.monotonic() - started:,.0f} s with {given.workers} processes")
 
 
@@ -77,7 +77,7 @@ def done(runs: list[recorded.Done]) -> None:
     """What-if predictions beside what doing it brought."""
     told = [one for one in runs if one.inside is not None]
     inside = sum(bool(one.inside) for one in told)
-    print(f"\nwhat-if of another cost weight, then done: quality and cost both in their intervals in {inside} of {len(told)} replays")
+    print(f"\nwhat-if of twice the cost weight, then done: quality and cost both in their intervals in {inside} of {len(told)} replays")
     print(f"  cannot tell {len(runs) - len(told)}")
     if told:
         for name in ("quality", "cost_usd"):

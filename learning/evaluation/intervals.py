@@ -87,6 +87,33 @@ def asymptotic(
     return Interval(mean, mean - half, mean + half)
 
 
+def motion(level: FloatArray, blocks: int = 8) -> float:
+    """Variance by which the mean of as many terms to come differs from this one, because what they are drawn around moves on.
+
+    Parameters
+    ----------
+    level : FloatArray
+        (n,) what each term was expected to be, in order of time: under a policy that learns, it moves with what is learned.
+
+    Notes
+    -----
+    A random walk over blocks, with the step variance that the block means show beyond their own noise. The means of two adjacent
+    stretches of B blocks then differ with (2 B^2 + 1) / (3 B) step variances.
+
+    Examples
+    --------
+    >>> motion(np.tile([0.0, 1.0], 400)), motion(np.repeat(np.arange(8.0), 100))
+    (0.0, 5.375)
+    """
+    if len(level) < _LEAST_TERMS * blocks:
+        return 0.0
+    parts = np.array_split(level, blocks)
+    mean = np.array([part.mean() for part in parts])
+    noise = 2.0 * float(np.mean([part.var() / len(part) for part in parts]))
+    step = max(float((np.diff(mean) ** 2).mean()) - noise, 0.0)
+    return step * (2 * blocks**2 + 1) / (3 * blocks)
+
+
 def radius(n: FloatArray | int, level: float = LEVEL, optimised_for: int = OPTIMISED_FOR) -> FloatArray:
     """Half width, in standard deviations, of an always valid interval after n terms.
 

@@ -194,7 +194,8 @@ async def evaluate(request: Request) -> Response:
 async def what_if(request: Request) -> Response:
     """Before you save a change: the traffic, quality, cost and latency to expect of as many decisions to come as were looked at.
 
-    The intervals hold what those decisions will show, if they are like the ones of the log. `cannot tell` as for `/v1/evaluate`.
+    The intervals of quality, cost and latency hold together, with 95 %, what those decisions will show, if they are like the ones of
+    the log: their outcomes' own noise and the motion of what is learned are in them. `cannot tell` as for `/v1/evaluate`.
     """
     return await _compared(request, EvaluationService.what_if)
 

@@ -10,7 +10,7 @@ from learning.arrays import FloatArray, IntArray
 from learning.choice import Estimates
 from learning.evaluation.diagnostics import Support, observation_probability, support
 from learning.evaluation.estimators import Sample, designed_variance, direct, doubly_robust, inverse_propensity, self_normalised
-from learning.evaluation.intervals import Interval, always_valid, asymptotic
+from learning.evaluation.intervals import LEVEL, Interval, always_valid, asymptotic, motion
 from router.domain.candidates import Candidate
 from router.domain.recall import Result
 from router.domain.tasks import Weights
@@ -20,6 +20,8 @@ NAMES = ("quality", "cost_usd", "latency_s")
 _CAPS = (2.0, 5.0, 20.0)
 """Of clipped weights, shown for sensitivity."""
 _FEWEST = 2
+_TOGETHER = 1.0 - (1.0 - LEVEL) / len(NAMES)
+"""Level of each interval of a what-if, so that those of quality, cost and latency hold together with 95 %."""
 _ROUNDING = 1e-6
 """Differences below what 24-bit probabilities can tell."""
 
@@ -110,7 +112,8 @@ def compare(
     """Estimate a candidate's value from the decisions that were drawn.
 
     ``not_recomputed``: drawn decisions of which the log does not say what they were taken by.
-    ``ahead``: the intervals are to hold what as many future decisions will show; else, what these very decisions would have been worth.
+    ``ahead``: the intervals of ``now`` and ``then`` are to hold, together, what as many future decisions will show; else, each holds what
+    these very decisions would have been worth.
     """
     if len(looks) < _FEWEST:
         doubt = "fewer than two decisions were drawn by a policy; forced ones and fallbacks tell nothing about another policy"
@@ -238,6 +241,7 @@ def _value(part: _Part, cluster: IntArray | None, ahead: bool) -> Value:
             cluster=cluster,
             least=designed_variance(sample),
             beyond=_future(sample) if ahead else 0.0,
+            level=_TOGETHER if ahead else LEVEL,
         )
 
     now = interval(part.now_terms, part.now, None) if part.now.seen.sum() >= _FEWEST else None
@@ -257,8 +261,8 @@ def _value(part: _Part, cluster: IntArray | None, ahead: bool) -> Value:
 
 
 def _future(sample: Sample) -> float:
-    """Variance of the mean of as many outcomes to come."""
-    return float(np.nanvar(sample.value)) / len(sample)
+    """Variance of the mean of as many outcomes to come: their own noise, and the motion of what is learned."""
+    return float(np.nanvar(sample.value)) / len(sample) + motion(sample.expected)
 
 
 def _estimators(sample: Sample) -> dict[str, float]:
