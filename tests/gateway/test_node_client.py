@@ -1,4 +1,4 @@
-"""The ``openai`` client of Node against the service. ``POINTSMAN_NODE_MODULES`` names the folder that npm installed it to."""
+"""The ``openai`` client of Node against the service. ``NODE_CLIENT_MODULES`` names the folder that npm installed it to."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.gateway.conftest import Gateway
 pytest.importorskip("openai", reason="the openai SDK is an extra of the distribution: pip install 'pointsman[openai]'")
 pytest.importorskip("aiohttp", reason="its aiohttp transport comes with the same extra")
 
-MODULES = Path(os.environ.get("POINTSMAN_NODE_MODULES", "node_modules"))
+MODULES = Path(os.environ.get("NODE_CLIENT_MODULES", "node_modules"))
 SCRIPT = """
 const OpenAI = require(process.argv[2]);
 const client = new OpenAI({ apiKey: "any", baseURL: process.argv[3], maxRetries: 0 });
@@ -37,7 +37,7 @@ const tools = [{ type: "function", function: { name: "departures", parameters: {
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(not (MODULES / "openai").is_dir(), reason="npm install openai, and name its folder in POINTSMAN_NODE_MODULES")
+@pytest.mark.skipif(not (MODULES / "openai").is_dir(), reason="npm install openai, and name its folder in NODE_CLIENT_MODULES")
 async def test_plain_streaming_and_tools_from_node(gateway: Gateway, tmp_path: Path) -> None:
     gateway.stub.script("two", Scenario(text="", tool_calls=(ToolCall("call_1", "departures", '{"track": 9}'),)))
     script = tmp_path / "client.cjs"
