@@ -14,7 +14,9 @@ calibration
     A judge without common answers is shifted by what its scores of the same models and task types differ from the reference's.
 trust
     Source s is compared, model by model, with what all sources together say of the same cells. What exceeds twice the sampling error is
-    bias, with variance t_sm^2, and n scores of a source that lies are worth n / (1 + n t_sm^2 / s^2). The comparison is repeated with
+    bias, with variance t_sm^2 (drawn towards what the source shows on all models: a model it has talked down is hardly tried, so that
+    nothing else would give the lie away), and n scores of a source that lies are worth n / (1 + n t_sm^2 / s^2), and
+    nothing where it is far off everywhere. The comparison is repeated with
     the new weights, so that a minority, however loud, ends without influence.
 cap
     Where others know a cell, one source holds at most ``share`` of its weight.
@@ -44,6 +46,8 @@ _SHIFT_SD = 0.1
 """Of the offset of a judge that shares no answers with another."""
 _NO_BIAS_VAR = 0.05**2
 """Discrepancy variance of one pseudo-cell that agrees, behind every source and model."""
+_LIES_FROM = 0.1**2
+"""Discrepancy variance over all models at which a source counts half whatever it says, and from which on it soon counts nothing."""
 _ROUNDS = 4
 _ERRORS = 2.0
 """Sampling errors that a source may lie off before it counts as bias."""
@@ -414,9 +418,10 @@ def _trust(heard: FloatArray, total: FloatArray, cell_model: IntArray, n_models:
         excess = g * (gap**2 - _ERRORS**2 * error)
         for s in range(len(heard)):
             over = np.bincount(cell_model, excess[s], minlength=n_models)
-            of = np.bincount(cell_model, g[s], minlength=n_models) + 1.0 / _NO_BIAS_VAR
-            bias_var = np.maximum(over / of, 0.0)
-            trust[s] = 1.0 / (1.0 + heard[s] * bias_var[cell_model] / noise)
+            of = np.bincount(cell_model, g[s], minlength=n_models)
+            anywhere = max(float(over.sum() / (of.sum() + 1.0 / _NO_BIAS_VAR)), 0.0)  # who lies of one model is believed less of another
+            bias_var = np.maximum(over + anywhere / _NO_BIAS_VAR, 0.0) / (of + 1.0 / _NO_BIAS_VAR)
+            trust[s] = 1.0 / (1.0 + heard[s] * bias_var[cell_model] / noise) / (1.0 + (anywhere / _LIES_FROM) ** 2)
     return trust
 
 
