@@ -90,13 +90,14 @@ class Pacer:
         known = ~np.isnan(cost)
         if known.any():
             width = sd[known] / math.sqrt(2.0 * math.log(max(len(cost), 2)))  # as ``policies.thompson`` tempers it
-            for _ in range(_SAMPLES):
-                self._latest.append((utility[known] + width * self._rng.standard_normal(len(width)), cost[known]))
+            paid = cost[known]
+            samples = [utility[known] + width * self._rng.standard_normal(len(width)) for _ in range(_SAMPLES)]
+            self._latest.extend((sample, paid) for sample in samples)
             if self._since % _SOLVE_EVERY == 0:
                 self._multiplier = self._solve()
             self._since += 1
-            drawn = [int(np.argmax(u - self._multiplier * c)) for u, c in list(self._latest)[-_SAMPLES:]]
-            self._predicted += float(cost[known][drawn].mean()) - self._predicted / _GAIN_MEMORY
+            drawn = [int(np.argmax(sample - self._multiplier * paid)) for sample in samples]
+            self._predicted += float(paid[drawn].mean()) - self._predicted / _GAIN_MEMORY
         return self._multiplier
 
     def settle(self, cost: float) -> None:
