@@ -100,7 +100,7 @@ class Gateway:
         with closing(sqlite3.connect(self.database)) as connection:
             return connection.execute(query).fetchall()
 
-    async def settled(self, query: str, holds: Callable[[list[tuple[Any, ...]]], bool], within_s: float = 3.0) -> list[tuple[Any, ...]]:
+    async def settled(self, query: str, holds: Callable[[list[tuple[Any, ...]]], bool], within_s: float = 20.0) -> list[tuple[Any, ...]]:
         """The log's rows as soon as they hold what is expected."""
         for _ in range(int(within_s / 0.02)):
             if holds(found := self.rows(query)):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from router.domain import breaker
 from router.testing import Fault, Scenario
 from tests.gateway.conftest import NAMES, Gateway
 
@@ -99,14 +100,14 @@ async def test_a_circuit_opens_and_the_model_is_back_within_ten_seconds(gateway:
 async def test_streams_share_the_circuit_and_fall_back_before_the_first_piece(gateway: Gateway) -> None:
     gateway.stub.script("one", Scenario(status=500))
     async with gateway.client() as client:
-        streams = await ask(client, 30, stream=True)
+        streams = await ask(client, 80, stream=True)  # so many that five go to the failing model whatever is drawn
         texts = [[chunk async for chunk in stream] for stream in streams]
         assert all(chunks[-1].choices[0].finish_reason == "stop" for chunks in texts)
         failed = sum(request.model == "one" for request in gateway.stub.requests)
-        answers = await ask(client, 20)
+        answers = await ask(client, 60)
         assert not any(isinstance(answer, Exception) for answer in answers)
     probes = sum(request.model == "one" for request in gateway.stub.requests) - failed
-    assert probes <= 1, "opened by streams, closed to whole answers"
+    assert probes < breaker.FAILURES_IN_A_ROW, "opened by streams, closed to whole answers"
 
 
 async def broken(client: Any, n: int) -> int:
@@ -128,20 +129,21 @@ async def test_streams_that_break_open_the_circuit_and_its_probes_break_no_calle
         asked = sum(request.model == "one" for request in gateway.stub.requests)
         for rest in (1.1, 2.1):
             await asyncio.sleep(rest)
-            assert await broken(client, 12) == 0
-        assert asked < sum(request.model == "one" for request in gateway.stub.requests) <= asked + 4, "probes went out and failed"
+            assert await broken(client, 40) == 0
+        assert asked < sum(request.model == "one" for request in gateway.stub.requests) <= asked + 8, "probes went out and failed"
         gateway.stub.script("one", Scenario())
-        await asyncio.sleep(4.1)
-        assert await broken(client, 12) == 0
-        told = await ask(client, 12)
-    assert {answer.model for answer in told} >= {"alpha/one"}
+        deadline = time.monotonic() + 3 * breaker.LONGEST_REST_S
+        while not any(answer.model == "alpha/one" for answer in await ask(client, 12)):
+            assert await broken(client, 12) == 0
+            assert time.monotonic() < deadline, "it did not come back"
+            await asyncio.sleep(0.2)
 
 
 async def test_a_model_whose_streams_alone_break_breaks_few(gateway: Gateway) -> None:
     """Whole answers close its circuit again and again; its streams are handed over when they are whole."""
     gateway.stub.script("one", Scenario(fault=Fault.STREAM_ERROR))
     async with gateway.client() as client:
-        assert 1 <= await broken(client, 20) <= 8
+        assert 1 <= await broken(client, 40) <= 8
         for _ in range(3):
             answers = await ask(client, 12)
             assert not any(isinstance(answer, Exception) for answer in answers)
@@ -155,7 +157,8 @@ async def test_where_all_fail_the_caller_learns_when_to_return(gateway: Gateway)
     async with gateway.client() as client:
         with pytest.raises(openai.InternalServerError) as busy:
             await client.chat.completions.create(model="auto", messages=ASK)
-        assert (busy.value.status_code, busy.value.response.headers["retry-after"]) == (503, "7")
+        assert busy.value.status_code == 503
+        assert 1 <= int(busy.value.response.headers["retry-after"]) <= 7
         assert len(gateway.stub.requests) == 3
         gateway.stub.script("one", Scenario(status=500))
         with pytest.raises(openai.InternalServerError) as failed:
