@@ -1,4 +1,8 @@
-"""Group commit: one thread writes whatever has queued up while its last commit ran, and everyone waits for durability, not for a turn."""
+"""Group commit: one thread writes whatever has queued up while its last commit ran, and everyone waits for durability, not for a turn.
+
+The thread is woken as rarely as can be, and only once the loop has done what it is at: a thread that wakes takes the interpreter from
+the loop for as long as it prepares its commit, and a provider's call that is about to be sent would wait for that.
+"""
 
 import asyncio
 import threading
@@ -10,8 +14,7 @@ from router.domain.events import Committed, Group, Write, group_of
 from router.errors import Overloaded, RouterError, StorageUnavailable
 from router.ports import Store
 
-Waiting = tuple[Write, asyncio.Future[Committed], float]
-"""With the moment, on ``time.monotonic``, until which it may wait for company."""
+Waiting = tuple[Write, asyncio.Future[Committed]]
 
 RETRY_AFTER_S = 1.0
 LAZY_S = 0.02
@@ -42,6 +45,12 @@ class GroupCommitWriter:
         self._linger_s = linger_s
         self._lazy_s = lazy_s
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()  # None: nothing follows
+        self._taken: list[Waiting] = []
+        """Not handed over to the thread yet."""
+        self._due: asyncio.Handle | None = None
+        """Will hand them over."""
+        self._lazily = False
+        """In no hurry."""
         self._waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -84,8 +93,23 @@ class GroupCommitWriter:
             )
         future: asyncio.Future[Committed] = self._loop.create_future()
         self._waiting += 1
-        self._queue.put((record, future, time.monotonic() + self._lazy_s if lazy else 0.0))
+        self._taken.append((record, future))
+        if self._due is None:
+            self._due = self._loop.call_later(self._lazy_s, self._hand_over) if lazy else self._loop.call_soon(self._hand_over)
+            self._lazily = lazy
+        elif self._lazily and not lazy:
+            self._due.cancel()
+            self._due = self._loop.call_soon(self._hand_over)
+            self._lazily = False
         return future
+
+    def _hand_over(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due = None
+        taken, self._taken = self._taken, []
+        for each in taken:
+            self._queue.put(each)
 
     async def close(self) -> None:
         """Take no more writes, and return when every accepted one is answered. The store stays open."""
@@ -94,6 +118,7 @@ class GroupCommitWriter:
             return
         if not self._closing:
             self._closing = True
+            self._hand_over()
             self._queue.put(None)
         await self._stopped.wait()
         self._thread.join()
@@ -104,7 +129,7 @@ class GroupCommitWriter:
             while more:
                 group, more = self._next_group()
                 if group:
-                    results = self._commit([write for write, _, _ in group])
+                    results = self._commit([write for write, _ in group])
                     loop.call_soon_threadsafe(self._answer, group, results)
             loop.call_soon_threadsafe(self._stopped.set)
         except RuntimeError:
@@ -119,16 +144,14 @@ class GroupCommitWriter:
         if self._linger_s and self._queue.qsize() + 1 < self._max_group:
             time.sleep(self._linger_s)
         group = [first]
-        until = first[2]
         while len(group) < self._max_group:
             try:
-                item = self._queue.get(timeout=wait) if (wait := until - time.monotonic()) > 0 else self._queue.get_nowait()
+                item = self._queue.get_nowait()
             except Empty:
                 break
             if item is None:
                 return group, False
             group.append(item)
-            until = min(until, item[2])
         return group, True
 
     def _commit(self, writes: list[Write]) -> list[Committed | Exception]:
@@ -143,7 +166,7 @@ class GroupCommitWriter:
 
     def _answer(self, group: list[Waiting], results: list[Committed | Exception]) -> None:
         self._waiting -= len(group)
-        for (_, future, _), result in zip(group, results, strict=True):
+        for (_, future), result in zip(group, results, strict=True):
             if future.done():
                 continue
             if isinstance(result, Committed):
@@ -151,10 +174,10 @@ class GroupCommitWriter:
             else:
                 future.set_exception(result)
         if self.on_written is not None:
-            for (record, _, _), result in zip(group, results, strict=True):
+            for (record, _), result in zip(group, results, strict=True):
                 if isinstance(result, Committed) and not result.repeated:
                     self.on_written(record)
-        added = group_of([record for record, _, _ in group], results)
+        added = group_of([record for record, _ in group], results)
         if added is not None and self.on_commit is not None:
             self.on_commit(added)
 
