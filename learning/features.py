@@ -108,15 +108,15 @@ def to_bytes(features: FloatArray) -> bytes:
 
 
 def from_bytes(raw: bytes, schema: int) -> FloatArray:
-    """Read logged features.
+    """Read logged features; what stands behind them is ``learning.text``'s.
 
     Raises
     ------
     IncompatibleState
         They were encoded under another schema.
     """
-    if schema != SCHEMA_VERSION or len(raw) != 4 * N_FEATURES:
+    if schema != SCHEMA_VERSION or len(raw) < 4 * N_FEATURES:
         raise IncompatibleState(
             f"features of schema {schema} ({len(raw)} bytes) cannot be read under schema {SCHEMA_VERSION}; re-encode the log"
         )
-    return np.frombuffer(raw, dtype="<f4").astype(np.float64)
+    return np.frombuffer(raw, dtype="<f4", count=N_FEATURES).astype(np.float64)

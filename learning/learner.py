@@ -19,6 +19,7 @@ from learning.posterior import Posterior
 from learning.statistics import Call, Observation, Statistics
 from learning.target_state import TargetState
 from learning.targets import Target
+from learning.text import Foretold, TextBelief, TextEvidence
 from learning.voices import Verdict, Voice
 
 _FAILURE_PRIOR = (0.5, 49.5)
@@ -116,6 +117,9 @@ class Learner:
         self._billed: FloatArray | None = None
         self._failures: FloatArray | None = None
         self._arm_count = 0
+        self.texts: dict[int, TextEvidence] = {}
+        """By ``Projection``; empty where no text was read."""
+        self._beliefs: dict[int, tuple[object, _Names, TextBelief]] = {}
         self.watch = watch if watch is not None else Watch()
         self.joined: dict[str, float] = {}
         """Labels that all models had together when a model became known; only where they were many."""
@@ -132,10 +136,12 @@ class Learner:
         facts: Mapping[str, ArmFacts],
         watch: Watch,
         joined: Mapping[str, float],
+        texts: Mapping[int, TextEvidence],
     ) -> "Learner":
         """Rebuild from saved statistics, common parts and ``counters``, one each per target, and what was being watched."""
         learner = cls(statistics=statistics, watch=watch)
         learner.joined.update(joined)
+        learner.texts.update(texts)
         learner.register(facts, arriving=False)
         for state, common, counts in zip(learner._targets, commons, counters, strict=True):
             state.common = common
@@ -243,6 +249,7 @@ class Learner:
     def digest(self) -> str:
         """Of everything that the log determines: equal folds of the same log have equal digests."""
         parts = f"{self.statistics.digest()}|{self.watch.digest()}|{sorted(self.joined.items())}"
+        parts += "".join(f"|{kind} {text.digest()}" for kind, text in sorted(self.texts.items()))
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     def _eagerness(self) -> FloatArray:
@@ -280,9 +287,22 @@ class Learner:
                             voice=Voice(score.judge, score.source),
                         )
                     )
+        if (foretold := verdict.foretold) is not None:
+            for sign, said in zip((-1.0, 1.0), told, strict=True):
+                if weight := math.fsum(w for _, w in said.values()):
+                    mean = math.fsum(s.value * w for s, w in said.values()) / weight
+                    self.fold_text(foretold, verdict.model, verdict.task_type, verdict.clock, mean, sign * weight)
         for sign, scores in ((-1.0, verdict.before), (1.0, verdict.after)):
             for agreement in voices.agreements(scores, verdict.model, verdict.clock, sign):
                 self.statistics.agree(agreement)
+
+    def fold_text(self, foretold: Foretold, model: str, task_type: str, clock: int, score: float, weight: float) -> None:
+        """Fold a score into what the text of its task foretold; see ``TextEvidence.fold``."""
+        kind = foretold.text[0]
+        if kind not in self.texts:
+            self.texts[kind] = TextEvidence(self.statistics.half_life)
+        self.texts[kind].fold(foretold, model, task_type, clock, score, weight)
+        self._posterior = None
 
     def fold_call(self, call: Call) -> None:
         """Fold one finished call into the reliability of its model."""
@@ -330,8 +350,16 @@ class Learner:
                 targets=tuple(state.publish(statistics, state.target in only, intervals) for state in self._targets),
                 failure_rate=self._failure_rate(),
                 eager=self._eagerness(),
+                texts=self._text_beliefs(names),
             )
         return self._posterior
+
+    def _text_beliefs(self, names: "_Names") -> dict[int, TextBelief]:
+        for kind, text in self.texts.items():
+            known = self._beliefs.get(kind)
+            if known is None or known[0] is not text.fitted or known[1] is not names:
+                self._beliefs[kind] = text.fitted, names, text.belief(names.models, names.task_types)
+        return {kind: belief for kind, (_, _, belief) in self._beliefs.items()}
 
     def _billed_calls(self) -> FloatArray:
         if self._billed is None:

@@ -1,11 +1,13 @@
 """What is believed about every model, as one immutable value that decisions read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.targets import Target
+from learning.text import TextBelief, TextShift, no_shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,13 @@ class Posterior:
     """(K, T + 1) in [0, 1]: how far a model's exploration goes from tempered (0) to the full width of its posterior (1).
 
     Positive where the model has just changed, and for one that joined a pool with experience."""
+    texts: Mapping[int, TextBelief] = field(default_factory=dict)
+    """What the texts of each ``Projection`` say, where any were logged."""
+
+    def text_shift(self, text: bytes, rows: IntArray, task: int) -> TextShift:
+        """What a projected text says of the quality of the models at ``rows`` (n,)."""
+        belief = self.texts.get(text[0])
+        return no_shift(len(rows)) if belief is None else belief.of(text, rows, task)
 
     def task(self, task_type: str) -> int:
         """Column of a task type; the last one where it was never seen."""

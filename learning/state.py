@@ -20,6 +20,7 @@ from learning.hierarchy import Common
 from learning.learner import ArmFacts, Learner
 from learning.statistics import Statistics
 from learning.targets import Target
+from learning.text import TextEvidence
 from learning.voices import Voices
 
 _MAGIC = b"PTSMAN02"
@@ -42,6 +43,10 @@ def save(learner: Learner) -> bytes:
     arrays.append(("kept", kept))
     voices, said = statistics.voices.saved()
     arrays += sorted(said.items())
+    texts: dict[str, Any] = {}
+    for kind, evidence in sorted(learner.texts.items()):
+        texts[str(kind)], sums = evidence.saved(f"text.{kind}.")
+        arrays += sorted(sums.items())
     header = {
         "schema": SCHEMA_VERSION,
         "half_life": statistics.half_life,
@@ -57,6 +62,7 @@ def save(learner: Learner) -> bytes:
         "watch": watch,
         "voices": voices,
         "joined": dict(sorted(learner.joined.items())),
+        "texts": texts,
         "arrays": [[name, list(a.shape)] for name, a in arrays],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -111,4 +117,6 @@ def load(blob: bytes, facts: Mapping[str, ArmFacts]) -> Learner:
         statistics.cuts[target_index, cell] = [(before, share) for before, share in cuts]
     statistics.voices = Voices.restore(header["voices"], arrays)
     watch = Watch.restore(header["watch"], arrays["kept"])
-    return Learner.restore(statistics, commons, counters, facts, watch, header["joined"])
+    half_life, kept = statistics.half_life, header.get("texts", {})
+    texts = {int(kind): TextEvidence.restore(half_life, told, arrays, f"text.{kind}.") for kind, told in kept.items()}
+    return Learner.restore(statistics, commons, counters, facts, watch, header["joined"], texts)

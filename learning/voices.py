@@ -36,6 +36,7 @@ import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.features import N_FEATURES
+from learning.text import Foretold
 
 _OFFSET_MASS, _SLOPE_MASS, _VARIANCE_MASS = 5.0, 20.0, 5.0
 """Answers that the prior of a judge's offset, slope and noise counts for."""
@@ -106,6 +107,8 @@ class Verdict:
     """Log position of the decision."""
     before: Sequence[Score]
     after: Sequence[Score]
+    foretold: Foretold | None = None
+    """What the decision made of the text of its task, where it read that."""
 
 
 @dataclass(frozen=True, slots=True)

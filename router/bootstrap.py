@@ -50,6 +50,7 @@ from router.services.retention import RetentionService
 from router.services.routing import RoutingRules, RoutingService
 from router.services.sharing import SharingService
 from router.services.tallying import TallyService
+from router.services.texts import text_reader
 from router.services.tracing import Tracing
 from router.services.tracing import connect as tracing_to_collector
 from router.services.training import TrainingService
@@ -69,6 +70,7 @@ async def build(settings: Settings) -> Services:
 
     Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
     """
+    texts = text_reader(settings.text_features)
     store, revision = await asyncio.to_thread(open_store, settings)
 
     def leads() -> bool:
@@ -164,6 +166,7 @@ async def build(settings: Settings) -> Services:
         close=close,
         execution=execution,
         judging=judging,
+        texts=texts,
         planning=PlanningService(routing, writer, lambda: models.catalog),
         evaluation=EvaluationService(store, decide_again, lambda: models.catalog),
         lift=LiftService(store),

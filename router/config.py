@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     """The cost per call that weighs as much as one whole unit of quality at weight 1."""
     latency_reference_s: Positive = 10.0
 
+    text_features: Literal["off", "hashed", "embedding"] = "off"
+    """What the log keeps of a task's text, for decisions to use where it proves its worth: nothing, 32 hashed sums of its words, or as many
+    numbers of an embedding model (extra ``embeddings``; some 10 ms of CPU per request)."""
+
     budget_usd_per_request: Positive | None = None
     """What a request may cost on average: money gets dearer until it holds."""
     exploration_quality: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)

@@ -42,6 +42,9 @@ async def chat_completions(request: Request) -> Response:
         services = services_of(request)
         chat = await read(request, ChatRequest)
         call = replace(to_call(chat, services.default_weights, key_id), trace=_trace(request))
+        if services.texts is not None:
+            said = await services.texts.read([message.text for message in call.request.messages])
+            call = replace(call, task=replace(call.task, text=said))
         execution = services.execution
         if execution is None:
             raise ProviderUnavailable("this service makes no calls", field="model", remedy="set a provider's key, e.g. OPENAI_API_KEY")

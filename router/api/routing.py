@@ -1,5 +1,6 @@
 """``POST /v1/route``: decide which model should answer."""
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -10,7 +11,7 @@ from router.api.hot import answer
 from router.api.reading import read
 from router.api.schemas import RouteRequest
 from router.api.services import services_of
-from router.api.tasks import to_task
+from router.api.tasks import texts_of, to_task
 from router.domain.decisions import Decision, is_unlogged
 
 
@@ -22,7 +23,10 @@ async def route(request: Request) -> Response:
     """
     await allow(request, ROUTE)
     services = services_of(request)
-    task = to_task(await read(request, RouteRequest), services.default_weights)
+    wanted = await read(request, RouteRequest)
+    task = to_task(wanted, services.default_weights)
+    if services.texts is not None:
+        task = replace(task, text=await services.texts.read(texts_of(wanted)))
     return answer(told(await services.routing.route(task)))
 
 

@@ -27,6 +27,7 @@ from router.services.metrics import Metrics
 from router.services.models import ModelService
 from router.services.planning import PlanningService
 from router.services.tallying import TallyService
+from router.services.texts import TextReader
 
 
 class Routing(Protocol):
@@ -113,6 +114,8 @@ class Services:
     """None: no answers are judged in the background."""
     planning: PlanningService | None = None
     """None: no plans are made."""
+    texts: TextReader | None = None
+    """None: decisions do not read what a task says."""
     evaluation: EvaluationService | None = None
     """None: nothing reads the log back, as for the three below."""
     readback: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="readback"))

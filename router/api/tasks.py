@@ -36,6 +36,11 @@ _MEDIA = {
 }
 
 
+def texts_of(request: RouteRequest) -> list[str]:
+    """What a request says, in its order."""
+    return [request.prompt] if request.prompt is not None else _read_messages(request.messages or ())[0]
+
+
 def to_task(request: RouteRequest, default: tasks.Weights, *, further_tokens: int = 0) -> Task:
     """The task that a request describes, with input that its messages do not show; nothing of its text is kept."""
     texts, media = ([request.prompt], []) if request.prompt is not None else _read_messages(request.messages or ())

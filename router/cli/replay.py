@@ -24,6 +24,7 @@ def replay(
     exploration_quality: Annotated[float | None, typer.Option(help="Points of quality a decision may give up to learn.")] = None,
     exploration_usd: Annotated[float | None, typer.Option(help="Dollars it may spend on top to learn.")] = None,
     lying_share: Annotated[float, typer.Option(help="Share of the scores that one lying key sends.")] = 0.0,
+    text: Annotated[str, typer.Option(help="off, hashed or embedding: let prompts count where that proves its worth.")] = "off",
     seed: Annotated[int, typer.Option(help="Of the order and the draws.")] = 0,
     order: Annotated[str, typer.Option(help="shuffle, or file (follows the column era).")] = "shuffle",
     baseline: Annotated[str | None, typer.Option(help="A model to compare with; what --policy fixed calls.")] = None,
@@ -38,8 +39,10 @@ def replay(
     """
     from router.services.replay import ReplayOptions
     from router.services.replay import replay as make_pass
+    from router.services.texts import projection
     from router.storage.outcome_files import read_outcomes
 
+    project = projection(text, field="text")
     options = ReplayOptions(
         policy=policy,
         quality_weight=quality_weight,
@@ -52,13 +55,14 @@ def replay(
         lying_share=lying_share,
         seed=seed,
         order=order,
+        text=text != "off",
         baseline=baseline,
         warm_per_cell=warm_per_cell,
     )
     if trace is not None:
         _writable(trace)
     with progress("replay") as tell:
-        report, traces = make_pass(read_outcomes(table), options, tell)
+        report, traces = make_pass(read_outcomes(table, project), options, tell)
     if trace is not None:
         _write(trace, traces)
     if as_json:

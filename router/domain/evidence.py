@@ -6,6 +6,7 @@ from learning.features import from_bytes
 from learning.learner import Learner
 from learning.statistics import Call, Observation
 from learning.targets import Target
+from learning.text import foretold_of
 from learning.voices import Score, Verdict
 from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, RegimeEvent, Status
 from router.domain.offers import facts_of
@@ -91,4 +92,5 @@ def _of_feedback(event: FeedbackEvent) -> Verdict:
         )
         for scores in (event.before, event.after)
     )
-    return Verdict(event.model, event.task_type, from_bytes(event.features, event.features_schema), event.decision_seq, before, after)
+    features = from_bytes(event.features, event.features_schema)
+    return Verdict(event.model, event.task_type, features, event.decision_seq, before, after, foretold_of(event.features))

@@ -32,6 +32,8 @@ class OutcomeTable:
     latency_s: FloatArray
     dropped: int
     """Rows without a quality."""
+    texts: tuple[bytes, ...] = ()
+    """(P,) the projected prompts, where they were asked for; see ``learning.projection``."""
 
     @property
     def n_rows(self) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from learning.text import text_of
 from router.domain.calling import Calling
 from router.domain.decisions import Decision
 from router.domain.episodes import Last
@@ -44,6 +45,7 @@ def task_of(decision: Decision) -> Task:
         episode_id=decision.episode_id,
         tags=decision.tags,
         type_confidence=asked.get("type_confidence", 1.0),
+        text=text_of(decision.features),
     )
 
 

@@ -82,3 +82,5 @@ class Task:
     tags: tuple[tuple[str, str], ...] = ()
     type_confidence: float = 1.0
     """1.0 when the caller named the task type, else the classifier's confidence."""
+    text: bytes | None = None
+    """The projected text, see ``learning.projection``; None where texts are not read."""

@@ -70,7 +70,7 @@ class Embeddings:
 
     def similarity(self, a: str, b: str) -> float:
         """Negative cosines count as 0."""
-        one, other = (_embed(text[:_LONGEST]) for text in (a, b))
+        one, other = (embed(text) for text in (a, b))
         return min(1.0, max(0.0, float(one @ other)))
 
 
@@ -86,8 +86,12 @@ def _encoder() -> Any:
 
 
 @lru_cache(maxsize=256)
-def _embed(text: str) -> FloatArray:
-    vector: FloatArray = np.asarray(_encoder().encode([text], show_progress_bar=False)[0], dtype=np.float64)
+def embed(text: str) -> FloatArray:
+    """Unit vector (384,) of a text.
+
+    Raises ``JudgeUnavailable`` where the extra is not installed.
+    """
+    vector: FloatArray = np.asarray(_encoder().encode([text[:_LONGEST]], show_progress_bar=False)[0], dtype=np.float64)
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 

@@ -12,13 +12,14 @@ from learning.arrays import FloatArray, IntArray
 from learning.choice import Estimates, Offers, Preference, Restraint, beliefs, choose, estimate
 from learning.drift import Incident
 from learning.errors import LearningError
-from learning.features import encode
+from learning.features import encode, to_bytes
 from learning.learner import ArmFacts, Learner
 from learning.pacing import Pacer
 from learning.policies import Policy, make
 from learning.propensities import uniform_draw
 from learning.statistics import Observation
 from learning.targets import Target
+from learning.text import TextShift, foretold_of
 from learning.voices import PLAIN, Voice
 from router.domain.hindsight import baselines, regret, summary
 from router.domain.incidents import described
@@ -50,6 +51,8 @@ class ReplayOptions:
     feedback_rate: float = 1.0
     seed: int = 0
     order: str = "shuffle"
+    text: bool = False
+    """Let what the texts say count where it has proven its worth; the table must have been read with them."""
     baseline: str | None = None
     half_life_decisions: float = 8_000.0
     warm_per_cell: int = 0
@@ -170,11 +173,17 @@ class _Pass:
             cost=self.costly,
             latency=options.latency_weight > 0,
         )
+        plain, shift = estimates, None
+        if options.text:
+            shift = posterior.text_shift(table.texts[prompt], offers.index, posterior.task(task_type))
+            estimates = shift.applied(plain)
         about = beliefs(offers, estimates, self._preference(offers, estimates))
         choice = choose(self.policy, about, uniform_draw(self.salt, str(i)), estimates, self.restraint)
         m = int(positions[choice.index])
         cost, told = float(stream.cost[i, m]), bool(stream.told[i])
         self._learn(i, m, features, told)
+        if shift is not None and told:
+            self._read(i, m, features, shift, float(plain.quality[choice.index]), choice.index)
         if self.pacer is not None and not math.isnan(cost):
             self.pacer.settle(cost)
         self.chosen.append(m)
@@ -247,6 +256,15 @@ class _Pass:
             learner.fold(Observation(Target.QUALITY, model, task_type, features, score, clock, voice=voice))
         learner.advance(clock + 2)
 
+    def _read(self, i: int, m: int, features: FloatArray, shift: TextShift, plain: float, index: int) -> None:
+        """Learn what the text of a scored decision told, from what the service would have logged of it."""
+        table, prompt = self.stream.table, self.stream.prompt[i]
+        clock, model = RECORDS_PER_DECISION * (self.warmed + i) + 1, table.models[m]
+        foretold = foretold_of(to_bytes(features) + shift.foretold(table.texts[prompt], plain, index, model).to_bytes())
+        if foretold is not None:
+            score = float(m != self.slandered) if self.lies[i] else float(self.stream.quality[i, m])
+            self.learner.fold_text(foretold, model, table.task_types[prompt], clock, score, 1.0)
+
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
@@ -278,6 +296,8 @@ def _check(table: OutcomeTable, options: ReplayOptions) -> None:
         raise TaskInvalid("the table has no costs", field="cost-weight", remedy="give cost_usd, or leave out cost weight and budget")
     if options.latency_weight and np.isnan(table.latency_s).all():
         raise TaskInvalid("the table has no latencies", field="latency-weight", remedy="give latency_s, or leave out the latency weight")
+    if options.text and not table.texts:
+        raise TaskInvalid("the table has no texts", field="text", remedy="give the column prompt, or leave the option out")
     if options.warm_per_cell < 0:
         raise TaskInvalid("warm-per-cell must not be negative", field="warm-per-cell", remedy="e.g. 20, or 0 for a cold start")
     if options.order not in ("shuffle", "file"):

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from scipy.special import ndtr
 
-from learning.arrays import FloatArray
+from learning.arrays import FloatArray, IntArray
 from learning.choice import Estimates, Offers, Preference, Restraint, beliefs, choose, estimate, output_tokens
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, encode, to_bytes
@@ -19,6 +19,7 @@ from learning.policies.fixed import Fixed
 from learning.policies.greedy import Greedy
 from learning.posterior import Posterior
 from learning.propensities import SCALE, uniform_draw
+from learning.text import TextShift
 from router.domain.calling import Calling, busy, remedies
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision, Exclusion, unlogged
@@ -112,12 +113,35 @@ class _Standing:
     """Utility per dollar that a budget adds."""
     relaxed: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
+    read: "_Read | None"
+    """What the task's text says of the models, where it was read."""
 
+    def logged(self, features: FloatArray, index: int) -> bytes:
+        """The features, and behind them what the text was taken to say of the model at ``index``."""
+        told = self.read
+        if told is None:
+            return to_bytes(features)
+        foretold = told.shift.foretold(told.text, float(told.plain[index]), index, self.offers.models[index])
+        return to_bytes(features) + foretold.to_bytes()
 
     @property
     def paced(self) -> dict[str, float]:
         """What the log keeps of the budget's part in the decision."""
         return {"money": self.money} if self.money else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a task's text says of the models that a decision is about."""
+
+    text: bytes
+    shift: TextShift
+    plain: FloatArray
+    """(n,) expected quality without it."""
+
+    def take(self, keep: Sequence[int] | IntArray) -> "_Read":
+        rows = np.asarray(keep, dtype=np.int64)
+        return replace(self, shift=replace(self.shift, own=self.shift.own[rows]), plain=self.plain[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +257,7 @@ class RoutingService:
             at=self._clock(),
             task_type=task.task_type,
             features_schema=SCHEMA_VERSION,
-            features=to_bytes(features),
+            features=standing.logged(features, index),
             request=self._request(task, u) | self._experiment(arm) | standing.paced | ({} if kept is None else {"kept": kept.told}),
             eligible=tuple(about.models),
             propensities=tuple(propensities.tolist()),
@@ -292,7 +316,7 @@ class RoutingService:
     def cost_at_most(self, task: Task, model_id: str) -> float | None:
         """USD, one-sided 95 % of a call; None where nobody knows."""
         posterior, model = self._posterior(), self._catalog.get(model_id)
-        cost = float(self._estimates(task, _features(task), posterior, offers_of((model,), posterior)).cost_p95[0])
+        cost = float(self._estimates(task, _features(task), posterior, offers_of((model,), posterior))[0].cost_p95[0])
         return None if math.isnan(cost) else cost
 
     def outlook(self, task: Task) -> Outlook:
@@ -329,7 +353,7 @@ class RoutingService:
             at=self._clock(),
             task_type=task.task_type,
             features_schema=SCHEMA_VERSION,
-            features=to_bytes(features),
+            features=standing.logged(features, index),
             request=self._request(task, 0),
             eligible=tuple(about.models),
             propensities=tuple(np.eye(len(about.models))[index].tolist()),
@@ -364,11 +388,12 @@ class RoutingService:
             excluded += tuple(calling.exclusion(screened.ids[i]) for i in out)
             keep = [i for i in range(len(models)) if i not in set(out)]
             offers, models = offers.take(keep), tuple(models[i] for i in keep)
-        estimates = self._estimates(task, features, posterior, offers)
+        estimates, read = self._estimates(task, features, posterior, offers)
         limited = within_limits(models, task, _forecast(task, estimates))
         if len(limited.keep) < len(models):
             offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
-        return self._standing(task, offers, estimates, limited.relaxed, excluded + limited.excluded, deciding=deciding)
+            read = None if read is None else read.take(limited.keep)
+        return self._standing(task, offers, estimates, limited.relaxed, excluded + limited.excluded, read, deciding=deciding)
 
     def _named(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling, model_id: str) -> _Standing:
         model = self._catalog.get(model_id)
@@ -379,7 +404,8 @@ class RoutingService:
         if model_id in calling.resting:
             raise busy("this model failed repeatedly and rests", calling.resting[model_id])
         offers = offers_of((model,), posterior)
-        return self._standing(task, offers, self._estimates(task, features, posterior, offers), (), ())
+        estimates, read = self._estimates(task, features, posterior, offers)
+        return self._standing(task, offers, estimates, (), (), read)
 
     def _standing(
         self,
@@ -388,6 +414,7 @@ class RoutingService:
         estimates: Estimates,
         relaxed: tuple[str, ...],
         excluded: tuple[Exclusion, ...],
+        read: _Read | None,
         *,
         deciding: bool = False,
     ) -> _Standing:
@@ -398,7 +425,7 @@ class RoutingService:
             if money:
                 preference = replace(preference, cost_per_usd=preference.cost_per_usd + money)
                 about = beliefs(offers, estimates, preference)
-        return _Standing(offers, estimates, about, preference, money, relaxed, excluded)
+        return _Standing(offers, estimates, about, preference, money, relaxed, excluded, read)
 
     def _pinned(self, task: Task, standing: _Standing) -> tuple[int, str] | None:
         """The model that the rules file says, and the reason; None where it says none that is eligible."""
@@ -418,8 +445,8 @@ class RoutingService:
         price = self._catalog.get(calling.last.model).price
         return keep(calling.last, standing.about, price, task.context_tokens, standing.preference, self._clock())
 
-    def _estimates(self, task: Task, features: FloatArray, posterior: Posterior, offers: Offers) -> Estimates:
-        return estimate(
+    def _estimates(self, task: Task, features: FloatArray, posterior: Posterior, offers: Offers) -> tuple[Estimates, _Read | None]:
+        estimates = estimate(
             posterior,
             offers,
             task.task_type,
@@ -427,6 +454,10 @@ class RoutingService:
             task.context_tokens,
             max_output_tokens=math.inf if task.max_output_tokens is None else task.max_output_tokens,
         )
+        if task.text is None:
+            return estimates, None
+        shift = posterior.text_shift(task.text, offers.index, posterior.task(task.task_type))
+        return shift.applied(estimates), _Read(task.text, shift, estimates.quality)
 
     def preference(self, weights: Weights) -> Preference:
         """A request's weights in the learner's units."""

@@ -1,5 +1,6 @@
 """Reads tables of recorded outcomes from parquet or csv."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ from router.errors import TaskInvalid
 REQUIRED = ("prompt_id", "task_type", "model", "quality")
 OPTIONAL = ("cost_usd", "input_tokens", "output_tokens", "latency_s")
 ERA = "era"
+PROMPT = "prompt"
 _TYPICAL_CONTEXT = 1_000
 
 
-def read_outcomes(path: str | Path) -> OutcomeTable:
+def read_outcomes(path: str | Path, project: Callable[[str], bytes] | None = None) -> OutcomeTable:
     """Read a table; columns beyond the known ones are ignored. Prompts keep the file's order, within their ``era`` where there is one.
+
+    With ``project`` the column ``prompt`` is read too, of each prompt the first text, and let go once it is projected.
 
     Raises ``TaskInvalid`` naming the column and the remedy.
     """
-    columns = _columns(Path(path))
+    columns = _columns(Path(path), REQUIRED if project is None else (*REQUIRED, PROMPT))
     quality = columns["quality"]
     kept = np.flatnonzero(~np.isnan(quality))
     if not len(kept):
@@ -38,6 +42,7 @@ def read_outcomes(path: str | Path) -> OutcomeTable:
     count = np.bincount(cell, minlength=n_prompts * n_models)
     numbers = {name: columns[name][kept] for name in ("quality", *OPTIONAL)}
     heads = first_row[rank]
+    texts = () if project is None else tuple(project(text) for text in columns[PROMPT][kept][heads].tolist())
     return OutcomeTable(
         prompt_ids=tuple(names[i] for i in prompt[heads].tolist()),
         task_types=tuple(columns["task_type"][kept][heads].tolist()),
@@ -47,6 +52,7 @@ def read_outcomes(path: str | Path) -> OutcomeTable:
         first=(np.cumsum(count) - count).reshape(n_prompts, n_models),
         count=count.reshape(n_prompts, n_models),
         dropped=len(quality) - len(kept),
+        texts=texts,
         **numbers,
     )
 
@@ -67,20 +73,22 @@ def _typical(tokens: FloatArray, prompt: "np.ndarray[Any, Any]", n: int) -> "np.
     return np.where(rows > 0, np.round(total / np.maximum(rows, 1)), _TYPICAL_CONTEXT).astype(np.int64)
 
 
-def _columns(path: Path) -> dict[str, "np.ndarray[Any, Any]"]:
+def _columns(path: Path, required: Sequence[str]) -> dict[str, "np.ndarray[Any, Any]"]:
     table = _read(path)
     present = set(table.column_names)
-    for name in REQUIRED:
+    for name in required:
         if name not in present:
             raise TaskInvalid(
                 f"the table has no column {name}",
                 field=name,
-                remedy=f"it needs the columns {', '.join(REQUIRED)}; these are optional: {', '.join(OPTIONAL)}, {ERA}",
+                remedy=f"it needs the columns {', '.join(required)}; these are optional: {', '.join(OPTIONAL)}, {ERA}",
             )
     rows = table.num_rows
     columns: dict[str, np.ndarray[Any, Any]] = {}
     for name in ("prompt_id", "task_type", "model"):
         columns[name] = np.array([str(v) if v is not None else "unknown" for v in table[name].to_pylist()], dtype=object)
+    if PROMPT in required:
+        columns[PROMPT] = np.array([str(v) if v is not None else "" for v in table[PROMPT].to_pylist()], dtype=object)
     columns[ERA] = np.array([str(v) for v in table[ERA].to_pylist()], dtype=object) if ERA in present else np.full(rows, "", dtype=object)
     for name in ("quality", *OPTIONAL):
         columns[name] = _numbers(table, name) if name in present else np.full(rows, np.nan)
