@@ -30,7 +30,7 @@ from router.api import (
     schemas,
     views,
 )
-from router.api.hot import HotRoute
+from router.api.hot import HotApp, HotRoute
 from router.api.limits import BodyLimit
 from router.api.services import Services
 from router.telemetry import release
@@ -117,7 +117,7 @@ def create_app(services: Services) -> FastAPI:
         finally:
             await services.close()
 
-    app = FastAPI(
+    app = HotApp(
         title="Pointsman",
         version=release(),
         description=documentation.DESCRIPTION,
@@ -144,9 +144,9 @@ def create_app(services: Services) -> FastAPI:
     app.router.routes.sort(key=lambda route: not isinstance(route, HotRoute))  # matching walks the list
     documentation.install(app, [address.body for address in TABLE if address.body is not None])
     errors.install(app)
-    app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes, receipt_s=services.settings.body_receipt_s)
-    if services.metrics is not None:
-        app.add_middleware(metering.Metered, requested=services.metrics.requested)
+    limit = BodyLimit, {"max_bytes": services.settings.max_body_bytes, "receipt_s": services.settings.body_receipt_s}
+    metered = [(metering.Metered, {"requested": services.metrics.requested})] if services.metrics is not None else []
+    app.lay(limit, *metered)
     return app
 
 

@@ -163,11 +163,13 @@ async def _by_framework(_request: Request, exc: Exception) -> Response:
     return _plain(exc.status_code, "http_error", HTTPStatus(exc.status_code).phrase, "see /docs")
 
 
-async def _gone(_request: Request, _exc: Exception) -> Response:
-    return Response(status_code=499)  # the caller hung up: nobody reads this
+async def gone(*_: object) -> Response:
+    """The answer to a caller who hung up: nobody reads it."""
+    return Response(status_code=499)
 
 
-async def _unexpected(request: Request, exc: Exception) -> Response:
+async def unexpected(request: Request, exc: Exception) -> Response:
+    """The answer to a failure of ours, which is logged without the request's content."""
     structlog.get_logger().error(
         "request.failed", method=request.method, error=type(exc).__name__, where=places(exc.__traceback__), route=_template(request)
     )
@@ -189,5 +191,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(learning.LearningError, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _by_framework)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_exception_handler(Exception, unexpected)
