@@ -57,11 +57,11 @@ class TargetPosterior:
         """
         coefficients, covariance = self.coefficients, self.covariance
         if rows is not None:
-            coefficients, covariance = coefficients[rows], covariance[rows]
-        psi = features - self.pulled[cells]
-        mean = (psi * coefficients).sum(axis=1) + (self.effect[cells] + self.ease[task])
+            coefficients, covariance = coefficients.take(rows, axis=0), covariance.take(rows, axis=0)
+        psi = features - self.pulled.take(cells, axis=0)
+        mean = np.add.reduce(psi * coefficients, axis=1) + (self.effect.take(cells) + self.ease[task])
         spread = (covariance @ psi[:, :, None])[:, :, 0]
-        variance = (psi * spread).sum(axis=1) + self.cell_variance[cells]
+        variance = np.add.reduce(psi * spread, axis=1) + self.cell_variance.take(cells)
         return mean, variance
 
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 from adapters import types
 from router.api.refusals import refuse
-from router.api.schemas import MAX_TOKENS, Body, Constraints, Id, Line, Message, Name, Part, Preset, RouteRequest, Tokens, Weights
-from router.api.tasks import to_task
+from router.api.schemas import MAX_TOKENS, Body, Constraints, Id, Line, Name, Part, Preset, Tokens, Weights
+from router.api.tasks import read_messages, task_of, tokens_of
 from router.domain import tasks
 from router.domain.models import Capability
 from router.domain.tasks import Speed
@@ -169,22 +169,18 @@ def to_call(chat: ChatRequest, default: tasks.Weights, key_id: str | None) -> Ca
     options = chat.router
     may_switch = named is None if options.allow_fallback is None else options.allow_fallback
     limit = chat.max_completion_tokens or chat.max_tokens
-    described = RouteRequest.model_construct(
-        task_type=chat.model[5:] or None if chat.model.startswith("auto:") else options.task_type,
-        messages=[Message.model_construct(role=m.role, content=m.content) for m in chat.messages],
-        expected_output_tokens=options.expected_output_tokens,
+    texts, media = read_messages(chat.messages)
+    task = task_of(
+        options,
+        default,
+        chat.model[5:] or None if chat.model.startswith("auto:") else options.task_type,
+        texts,
+        media,
+        context_tokens=tokens_of(texts, media, len(chat.messages)) + _tool_tokens(chat),
         max_output_tokens=limit,
         needs=_needs(chat),
-        speed=options.speed,
-        constraints=options.constraints,
-        weights=options.weights,
-        policy=options.policy,
-        explore=options.explore,
         allow_fallback=may_switch,
-        episode_id=options.episode_id,
-        tags=options.tags,
     )
-    task = to_task(described, default, further_tokens=_tool_tokens(chat))
     choice = chat.tool_choice
     request = types.CompletionRequest(
         model="",
