@@ -100,6 +100,11 @@ class Pacer:
             self._predicted += float(paid[drawn].mean()) - self._predicted / _GAIN_MEMORY
         return self._multiplier
 
+    def aim(self, budget: float) -> None:
+        """Keep another budget from now on, in USD per request, > 0; what was saved or overspent until now is in it."""
+        self.budget = budget
+        self.balance = 0.0
+
     def settle(self, cost: float) -> None:
         """Take in what one request cost in USD."""
         self.balance += self.budget - cost

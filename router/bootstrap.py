@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,10 +22,11 @@ from router.api.services import Services
 from router.config import Settings
 from router.domain import catalog
 from router.domain.catalog import Catalog
-from router.domain.events import Group
+from router.domain.events import Group, OutcomeEvent
 from router.domain.ids import new_id
 from router.domain.models import Price
 from router.domain.pins import Pin
+from router.domain.spending import Exhausted
 from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
@@ -49,6 +51,7 @@ from router.services.regimes import RegimeService
 from router.services.retention import RetentionService
 from router.services.routing import RoutingRules, RoutingService
 from router.services.sharing import SharingService
+from router.services.spending import SpendingService
 from router.services.tallying import TallyService
 from router.services.texts import text_reader
 from router.services.tracing import Tracing
@@ -85,7 +88,7 @@ async def build(settings: Settings) -> Services:
         deciding = (
             OutageWriter(writer, at_most_s=settings.outage_max_s, monotonic=time.monotonic) if settings.outage == "degraded" else writer
         )
-        routing, training, regimes = _learned(settings, store, deciding, models, leads=leads)
+        routing, training, regimes, spending = _learned(settings, store, deciding, models, leads=leads)
         sharing = _sharing(settings, training, models)
         retention = _retention(settings, store, leads)
         tallying = TallyService(store)
@@ -94,7 +97,8 @@ async def build(settings: Settings) -> Services:
         judging = _judging(settings, store, writer, models, routing, providers)
         tracing = tracing_to_collector() if settings.otel else None
         execution = _execution(settings, store, deciding, models, routing, keys, providers, judging, tracing)
-        metrics = Metrics(_readings(settings, writer, models, training, tallying, execution, leads))
+        readings = _readings(settings, writer, models, training, tallying, execution, leads)
+        metrics = Metrics(readings if spending is None else replace(readings, day=lambda: spending.standing))
         writer.on_written = metrics.written
     except BaseException:
         store.close()
@@ -106,6 +110,9 @@ async def build(settings: Settings) -> Services:
             await models.announce()
             await training.start()
             await tallying.start()
+            if spending is not None:
+                await tallying.catch_up()
+                await spending.start()
             await writer.start()
             if judging is not None:
                 await judging.start()
@@ -137,6 +144,8 @@ async def build(settings: Settings) -> Services:
             await writer.close()
             if retention is not None:
                 await retention.close()
+            if spending is not None:
+                await spending.close()
             await tallying.close()
             await training.close()
             if sharing is not None:
@@ -167,6 +176,7 @@ async def build(settings: Settings) -> Services:
         execution=execution,
         judging=judging,
         texts=texts,
+        spending=spending,
         planning=PlanningService(routing, writer, lambda: models.catalog),
         evaluation=EvaluationService(store, decide_again, lambda: models.catalog),
         lift=LiftService(store),
@@ -313,16 +323,25 @@ def base_catalog(settings: Settings) -> Catalog:
 
 def _learned(
     settings: Settings, store: Store, writer: GroupCommitWriter | OutageWriter, models: ModelService, *, leads: Callable[[], bool]
-) -> tuple[RoutingService, TrainingService, RegimeService]:
+) -> tuple[RoutingService, TrainingService, RegimeService, SpendingService | None]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = routing_rules(settings)
-    pacer = None if settings.budget_usd_per_request is None else Pacer(settings.budget_usd_per_request)
-    routing = RoutingService(writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id, money=pacer)
+    pacer, spending = _budgets(settings, store)
+    routing = RoutingService(
+        writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id, money=pacer, purse=spending
+    )
+
+    def paid(event: OutcomeEvent) -> None:
+        if pacer is not None and event.outcome.cost_usd is not None:
+            pacer.settle(event.outcome.cost_usd)
+        if spending is not None:
+            spending.paid(event)
+
     training = TrainingService(
         store,
         half_life_records=rules.half_life_records,
         trusted_judges=rules.trusted_judges,
-        paid=None if pacer is None else pacer.settle,
+        paid=None if pacer is None else paid,
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
@@ -332,7 +351,20 @@ def _learned(
     regimes = RegimeService(writer, store, policy=(routing.policy_version, rules.told()), settle=training.settle, clock=time.time)
     models.subscribe(training.use_catalog)
     models.subscribe(routing.use_catalog)
-    return routing, training, regimes
+    return routing, training, regimes, spending
+
+
+def _budgets(settings: Settings, store: Store) -> tuple[Pacer | None, SpendingService | None]:
+    """What paces money, and what shares out a day's; None where nothing is limited."""
+    most, day = settings.budget_usd_per_request, settings.budget_usd_per_day
+    if day is None:
+        return None if most is None else Pacer(most), None
+    pacer = Pacer(day if most is None else most)
+
+    def aim(usd: float) -> None:
+        pacer.aim(usd if most is None else min(usd, most))
+
+    return pacer, SpendingService(store, day, exhausted=Exhausted(settings.budget_exhausted), aim=aim, clock=time.time)
 
 
 def routing_rules(settings: Settings) -> RoutingRules:
@@ -428,7 +460,7 @@ async def guide_service(settings: Settings) -> AsyncIterator[GuideService]:
     store, _ = await asyncio.to_thread(open_store, settings)
     try:
         models = ModelService(store, base_catalog(settings), clock=time.time)
-        routing, training, _ = _learned(settings, store, GroupCommitWriter(store), models, leads=lambda: False)
+        routing, training, _, _ = _learned(settings, store, GroupCommitWriter(store), models, leads=lambda: False)
         await models.load()
         await training.start()
         try:
@@ -465,7 +497,7 @@ async def battery_service(settings: Settings) -> "AsyncIterator[tuple[BatterySer
     try:
         writer = GroupCommitWriter(store, max_queue=settings.write_queue_max, max_group=settings.write_group_max)
         models = ModelService(store, base_catalog(settings), clock=time.time)
-        routing, _, _ = _learned(settings, store, writer, models, leads=lambda: False)
+        routing, _, _, _ = _learned(settings, store, writer, models, leads=lambda: False)
         policy = (routing.policy_version, routing_rules(settings).told())
         regimes = RegimeService(writer, store, policy=policy, settle=_nothing, clock=time.time)  # nobody decides here
         await models.load()

@@ -65,6 +65,10 @@ class Settings(BaseSettings):
 
     budget_usd_per_request: Positive | None = None
     """What a request may cost on average: money gets dearer until it holds."""
+    budget_usd_per_day: Positive | None = None
+    """What all requests of a day (UTC) may cost, by the log and so for all services on it: shared out over the requests still expected."""
+    budget_exhausted: Literal["cheapest", "refuse"] = "cheapest"
+    """Where the day's money is spent. cheapest: the eligible model with the lowest expected cost; refuse: 429 until the next day."""
     exploration_quality: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     """Expected points of quality that one decision may give up to learn; None sets no limit."""
     exploration_usd: float | None = Field(None, ge=0, allow_inf_nan=False)

@@ -20,7 +20,7 @@
     ├─ KeyMissing                send a valid API key
     ├─ ScopeMissing              use a key that may do this
     ├─ RateExceeded              retry later: the key is limited
-    ├─ BudgetExhausted           retry in the next period: the key's budget is spent
+    ├─ BudgetExhausted           retry in the next period: the key's budget, or the day's, is spent
     ├─ KeyNotFound               check the id
     ├─ KeyConflict               the name is taken
     ├─ Overloaded                retry after a moment
@@ -127,7 +127,7 @@ class RateExceeded(RouterError):
 
 
 class BudgetExhausted(RouterError):
-    """The API key has no budget left for this."""
+    """The API key, or the day, has no budget left for this."""
 
 
 class KeyNotFound(RouterError):

@@ -9,6 +9,7 @@ from learning.posterior import Posterior
 from router.domain.catalog import Catalog
 from router.domain.events import Committed, Regime, Write
 from router.domain.ids import new_id
+from router.domain.spending import DayStanding, Exhausted
 from router.errors import StorageUnavailable
 from router.services.routing import RoutingRules, RoutingService
 
@@ -22,16 +23,27 @@ def decide_again(
     name: Callable[[str], str] = new_id,
     draw: Callable[[str], int] | None = None,
     money: float = 0.0,
+    spent: bool = False,
 ) -> RoutingService | None:
     """What decided under a regime; it writes nothing. None where a release that decided otherwise logged the regime.
 
-    ``clock``, ``name`` and ``draw`` say when, under which id and with which draw it decides, ``money`` what a budget made a dollar cost.
+    ``clock``, ``name`` and ``draw`` say when, under which id and with which draw it decides, ``money`` what a budget made a dollar cost,
+    ``spent`` that the day's money was.
     """
     kept = {name: value for name, value in regime.policy.items() if name != "pins"}  # what a rules file said was not drawn
     if kept.keys() != {field.name for field in fields(RoutingRules)} - {"salt", "pins"}:
         return None
     rules = RoutingRules(**(kept | {"trusted_judges": tuple(kept["trusted_judges"])}), salt=b"")
-    routing = RoutingService(_NoLog(), rules, posterior=posterior, clock=clock, new_id=name, draw=draw, money=_AsLogged(money))
+    routing = RoutingService(
+        _NoLog(),
+        rules,
+        posterior=posterior,
+        clock=clock,
+        new_id=name,
+        draw=draw,
+        money=_AsLogged(money),
+        purse=_Purse(spent),
+    )
     routing.use_catalog(Catalog(regime.models))
     routing.use_unavailable(unavailable)
     return routing
@@ -46,6 +58,16 @@ class _AsLogged:
     def price(self, utility: FloatArray, sd: FloatArray, cost: FloatArray) -> float:
         del utility, sd, cost
         return self.utility_per_usd
+
+
+@dataclass(frozen=True, slots=True)
+class _Purse:
+    """Whether the day's money was spent."""
+
+    empty: bool
+
+    def spent(self) -> DayStanding | None:
+        return DayStanding(0.0, 0.0, 0.0, 0.0, 0.0, Exhausted.CHEAPEST) if self.empty else None
 
 
 class _NoLog:

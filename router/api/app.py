@@ -160,6 +160,7 @@ def _shown(services: Services) -> dashboard.Sources:
         counted=lambda: services.tallying.seq if services.tallying is not None else 0,
         clock=time.time,
         readback=services.readback,
+        day=lambda: services.spending.standing if services.spending is not None else None,
         status_of=errors.status_of,
         evaluation=services.evaluation,
         audit=services.audit,

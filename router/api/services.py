@@ -26,6 +26,7 @@ from router.services.lift import LiftService
 from router.services.metrics import Metrics
 from router.services.models import ModelService
 from router.services.planning import PlanningService
+from router.services.spending import SpendingService
 from router.services.tallying import TallyService
 from router.services.texts import TextReader
 
@@ -114,6 +115,8 @@ class Services:
     """None: no answers are judged in the background."""
     planning: PlanningService | None = None
     """None: no plans are made."""
+    spending: SpendingService | None = None
+    """None: nothing limits what a day costs."""
     texts: TextReader | None = None
     """None: decisions do not read what a task says."""
     evaluation: EvaluationService | None = None

@@ -26,7 +26,8 @@ async def budgets(_request: Request, sources: Sources, _learned: Learned) -> tup
     now = sources.clock()
     keys, drawn = await sources.keys.known(), await sources.keys.drawn_usd()
     found = [_standing(key, drawn, now) for key in keys]
-    return "budgets.html", {"keys": sorted(found, key=lambda s: (s.state != "valid", -s.used, s.key.name)), "now": now}
+    found.sort(key=lambda s: (s.state != "valid", -s.used, s.key.name))
+    return "budgets.html", {"day": sources.day(), "keys": found, "now": now}
 
 
 def _standing(key: ApiKey, drawn: dict[tuple[str, int], float], now: float) -> Standing:

@@ -10,6 +10,7 @@ from learning.drift import Incident
 from learning.rules import PolicyReport
 from learning.voices import Voices
 from router.domain.catalog import Catalog
+from router.domain.spending import DayStanding
 from router.domain.tasks import Weights
 from router.ports import Store
 from router.services.audit import AuditService
@@ -58,6 +59,8 @@ class Sources:
     clock: Callable[[], float]
     readback: Executor
     """Where questions about the log are answered, one after another."""
+    day: Callable[[], DayStanding | None]
+    """How the day's budget stands; None where there is none."""
     status_of: Callable[[Exception], int]
     """The HTTP status of a refusal."""
     evaluation: EvaluationService | None = None

@@ -16,7 +16,7 @@ from router.domain.prices import billed, cost_of
 from router.domain.tasks import Constraints, Speed, Task, Weights
 
 _NO_ANSWER = frozenset({Status.CANCELLED, Status.REJECTED})
-NOT_DRAWN = frozenset({"named", "episode", "fallback", "battery", "holdback", "pinned", "plan"})
+NOT_DRAWN = frozenset({"named", "episode", "fallback", "battery", "holdback", "pinned", "plan", "budget"})
 """Kinds of decisions that no policy drew, by what stands in place of its name."""
 
 

@@ -22,7 +22,7 @@ from router.ports import Store
 
 _SAME = ("task_type", "features", "eligible", "propensities", "model", "propensity", "confidence", "policy", "forced", "fallback")
 """What a recomputed decision must share with the logged one to the last bit."""
-_NOT_DRAWN = frozenset({"named", "episode", "fallback", "holdback"})
+_NOT_DRAWN = frozenset({"named", "episode", "fallback", "holdback", "budget"})
 """Forced decisions that follow from what the log holds all the same."""
 
 
@@ -47,6 +47,7 @@ class DecideAgain(Protocol):
         name: Callable[[str], str],
         draw: Callable[[str], int],
         money: float,
+        spent: bool,
     ) -> Deciding | None: ...
 
 
@@ -131,6 +132,7 @@ class AuditService:
             name=lambda _prefix: decision.id,
             draw=lambda _id: int(decision.request["draw"]),
             money=float(decision.request.get("money", 0.0)),
+            spent=decision.policy == "budget",
         )
         if deciding is None:
             return _unknown(decision, "another release took it, with other settings")

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from router.domain.decisions import Decision
 from router.domain.events import Attempt, Feedback, Outcome, Status, Write
 from router.domain.keys import ApiKey, window
+from router.domain.spending import DayStanding
 
 MOST_VALUES = 200
 """Distinct values of one label."""
@@ -45,6 +46,8 @@ class Readings:
     active_models: Callable[[], int]
     policy: str
     release: str
+    day: Callable[[], DayStanding | None] = lambda: None
+    """The day's budget; None where there is none."""
 
 
 @dataclass(slots=True)
@@ -193,6 +196,14 @@ class _Standing(Collector):
             limit.add_metric((name,), most)
         yield drawn
         yield limit
+        if (day := read.day()) is not None:
+            for name, about, value in (
+                ("day_budget_usd", "What the requests of a day (UTC) may cost.", day.budget_usd),
+                ("day_spent_usd", "What those of today cost so far, of all services on the log.", day.spent_usd),
+                ("day_expected_requests", "Requests that are expected until the day ends.", day.expected_requests),
+                ("day_usd_per_request", "What each of them may cost on average.", day.usd_per_request),
+            ):
+                yield GaugeMetricFamily(f"pointsman_{name}", about, value)
         info = GaugeMetricFamily("pointsman_info", "What runs.", labels=("release", "policy"))
         info.add_metric((read.release, read.policy), 1)
         yield info

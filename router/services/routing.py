@@ -33,8 +33,9 @@ from router.domain.offers import offers_of
 from router.domain.orchestration import Outlook
 from router.domain.pins import Pin
 from router.domain.prices import token_rates
+from router.domain.spending import DayStanding, Exhausted
 from router.domain.tasks import Task, Weights
-from router.errors import ConfigurationInvalid, NoEligibleModel, ProviderUnavailable, TaskInvalid
+from router.errors import BudgetExhausted, ConfigurationInvalid, NoEligibleModel, ProviderUnavailable, TaskInvalid
 
 _TEXT_ONLY = frozenset({Modality.TEXT})
 _GREEDY = Greedy()
@@ -50,6 +51,14 @@ class Money(Protocol):
 
     def price(self, utility: FloatArray, sd: FloatArray, cost: FloatArray) -> float:
         """The same for a request that is about to be decided; see ``learning.pacing.Pacer.price``."""
+        ...
+
+
+class Purse(Protocol):
+    """The day's money."""
+
+    def spent(self) -> DayStanding | None:
+        """How the day stands where its money is spent, else None."""
         ...
 
 
@@ -169,8 +178,9 @@ class RoutingService:
         new_id: Callable[[str], str],
         draw: Callable[[str], int] | None = None,
         money: Money | None = None,
+        purse: Purse | None = None,
     ) -> None:
-        """``draw``: 24 bits for a decision's id; those of the salt unless given. ``money`` keeps a budget."""
+        """``draw``: 24 bits for a decision's id; those of the salt unless given. ``money`` keeps a budget, ``purse`` a day's."""
         self._writer = writer
         self._rules = rules
         self._posterior = posterior
@@ -178,6 +188,7 @@ class RoutingService:
         self._new_id = new_id
         self._draw = draw or (lambda decision_id: uniform_draw(rules.salt, decision_id))
         self._money = money
+        self._purse = purse
         limits = rules.exploration_quality, rules.exploration_usd
         self._restraint = None if limits == (None, None) else Restraint(*limits)
         self._policies: dict[str, Policy] = {}
@@ -209,7 +220,7 @@ class RoutingService:
     async def route(self, task: Task) -> Decision:
         """Decide, and return when the decision is durable.
 
-        Raises ``NoEligibleModel``, ``TaskInvalid``, ``Overloaded``, ``StorageUnavailable``.
+        Raises ``NoEligibleModel``, ``TaskInvalid``, ``BudgetExhausted``, ``Overloaded``, ``StorageUnavailable``.
         """
         decision = self.decide(task)
         committed = await self._writer.write(decision)
@@ -218,9 +229,11 @@ class RoutingService:
     def decide(self, task: Task, calling: Calling | None = None) -> Decision:
         """Decide without logging; with ``calling`` only among models that can be called now.
 
-        Raises ``NoEligibleModel`` where nothing is eligible and the task forbids the fallback, ``TaskInvalid`` naming the field; with
-        ``calling`` also ``ModelNotFound``, ``ProviderUnavailable``, ``AllModelsBusy``.
+        Raises ``NoEligibleModel`` where nothing is eligible and the task forbids the fallback, ``TaskInvalid`` naming the field,
+        ``BudgetExhausted`` where the day's money is spent and the operator wants a stop then; with ``calling`` also ``ModelNotFound``,
+        ``ProviderUnavailable``, ``AllModelsBusy``.
         """
+        spent = self._spent()
         posterior = self._posterior()
         policy = self._policy(task)
         features = _features(task)
@@ -230,12 +243,16 @@ class RoutingService:
             return self._fall_back(task, features, posterior, standing.excluded, calling)
         about, estimates = standing.about, standing.estimates
         decision_id = self._new_id("dec")
-        pin = self._pinned(task, standing) if named is None else None
-        arm = self._arm(task, decision_id) if named is None and pin is None else None
+        free = named is None and spent is None
+        pin = self._pinned(task, standing) if free else None
+        arm = self._arm(task, decision_id) if free and pin is None else None
         u, kept, name, forced = 0, None, policy.name, True
         if named is not None:
             index, propensities, name = 0, np.ones(1), "named"
             reason = "the request names this model"
+        elif spent is not None:
+            index, name = _cheapest(about, estimates), "budget"
+            propensities, reason = np.eye(len(about.models))[index], "the day's budget is spent: the lowest expected cost decides"
         elif pin is not None:
             index, propensities, name = pin[0], np.eye(len(about.models))[pin[0]], "pinned"
             reason = pin[1]
@@ -276,6 +293,21 @@ class RoutingService:
             alternatives=alternatives(index, about, estimates, standing.preference, propensities, best),
             expected=expected(estimates, index),
         )
+
+    def _spent(self) -> DayStanding | None:
+        """How the day stands where its money is spent and something is decided all the same; None while there is money.
+
+        Raises ``BudgetExhausted``.
+        """
+        standing = self._purse.spent() if self._purse is not None else None
+        if standing is not None and standing.exhausted is Exhausted.REFUSE:
+            raise BudgetExhausted(
+                "the day's budget is spent",
+                field="budget_usd_per_day",
+                remedy="wait for the next day (UTC), raise BUDGET_USD_PER_DAY, or set BUDGET_EXHAUSTED=cheapest",
+                retry_after_s=max(1.0, standing.ends_at - self._clock()),
+            )
+        return standing
 
     def _arm(self, task: Task, decision_id: str) -> str | None:
         """The arm of the holdback experiment; None outside it. A whole episode is in one arm, on every service and after every restart."""
@@ -339,8 +371,9 @@ class RoutingService:
     def planned(self, task: Task, model_id: str, count: int, reason: str) -> list[Decision]:
         """Decisions, one for each of ``count`` agents with this task, for the model that a plan gives them: forced, not drawn.
 
-        Raises ``NoEligibleModel`` where the model may no longer do it.
+        Raises ``NoEligibleModel`` where the model may no longer do it, ``BudgetExhausted``.
         """
+        self._spent()
         features, posterior = _features(task), self._posterior()
         standing = self._stand(task, features, posterior, None)
         about = standing.about
@@ -586,6 +619,12 @@ def _features(task: Task) -> FloatArray:
         needs_json="json" in needs,
         type_confidence=task.type_confidence,
     )
+
+
+def _cheapest(about: Beliefs, estimates: Estimates) -> int:
+    """The model with the lowest expected cost; of several, and where no cost is known, the one with the best expected utility."""
+    cost = np.where(np.isnan(estimates.cost), np.inf, estimates.cost)
+    return int(np.lexsort((-about.mean, cost))[0])
 
 
 def _forecast(task: Task, estimates: Estimates) -> Forecast:

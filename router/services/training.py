@@ -46,7 +46,7 @@ class TrainingService:
         *,
         half_life_records: float,
         trusted_judges: Sequence[str] = (),
-        paid: Callable[[float], None] | None = None,
+        paid: Callable[[OutcomeEvent], None] | None = None,
         preference: Preference,
         policy: tuple[str, str],
         clock: Callable[[], float],
@@ -256,9 +256,9 @@ class TrainingService:
         self._behind_since = None
 
     def _settle(self, event: LogEvent) -> None:
-        """Tell what a call cost, those that are read back at the start left aside."""
-        if self._paid is not None and self._tail is not None and isinstance(event, OutcomeEvent) and event.outcome.cost_usd is not None:
-            self._paid(event.outcome.cost_usd)
+        """Tell what became of a call, those that are read back at the start left aside."""
+        if self._paid is not None and self._tail is not None and isinstance(event, OutcomeEvent):
+            self._paid(event)
 
     def _tell_incidents(self) -> None:
         """Log each incident once; those of a log that is read back at the start were told when they opened."""

@@ -1,0 +1,115 @@
+"""Paces a day's money over the requests of the day, from what the log says was spent: so it holds over restarts and for every replica."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from router.domain.events import OutcomeEvent
+from router.domain.spending import DayStanding, Exhausted, day_of, remaining_requests
+from router.domain.tallies import DAY_S, HOUR_S
+from router.errors import StorageUnavailable
+from router.ports import TallyStore
+
+_READ_EVERY_S = 5.0
+
+log = structlog.get_logger("spending")
+
+
+class SpendingService:
+    """The tallies say what is spent, of every service on the log; what is folded since they were read is added.
+
+    Parameters
+    ----------
+    usd : float
+        Of one day of UTC.
+    aim : callable
+        Takes what the next requests may cost on average, in USD.
+    """
+
+    def __init__(
+        self, store: TallyStore, usd: float, *, exhausted: Exhausted, aim: Callable[[float], None], clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._usd = usd
+        self._exhausted = exhausted
+        self._aim = aim
+        self._clock = clock
+        self._day = day_of(clock())
+        self._tallied_usd = 0.0
+        self._seq = 0
+        self._hours: dict[int, int] = {}
+        self._since: deque[tuple[int, float]] = deque()
+        """Log position and USD of what was folded after the tallies that were read."""
+        self._since_usd = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def paid(self, event: OutcomeEvent) -> None:
+        """Take note of an outcome that is folded."""
+        if event.seq > self._seq and event.outcome.cost_usd is not None:
+            self._since.append((event.seq, event.outcome.cost_usd))
+            self._since_usd += event.outcome.cost_usd
+
+    @property
+    def standing(self) -> DayStanding:
+        """How the day stands now."""
+        now = self._clock()
+        day = day_of(now)
+        spent = (self._tallied_usd if day == self._day else 0.0) + self._since_usd
+        requests = remaining_requests(self._hours, now)
+        return DayStanding(self._usd, spent, requests, max(self._usd - spent, 0.0) / requests, float(day + DAY_S), self._exhausted)
+
+    def spent(self) -> DayStanding | None:
+        """How the day stands where its money is spent, else None."""
+        if (self._tallied_usd if self._clock() < self._day + DAY_S else 0.0) + self._since_usd < self._usd:
+            return None
+        return self.standing
+
+    async def start(self) -> None:
+        """Read the tallies, which must be up to date, and follow them.
+
+        Raises ``StorageUnavailable``.
+        """
+        await self.read()
+        self._task = asyncio.create_task(self._follow(), name="pointsman-spending")
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def read(self) -> None:
+        """Bring this up to date with the tallies, and aim.
+
+        Raises ``StorageUnavailable``.
+        """
+        day = day_of(self._clock())
+        counted = await asyncio.to_thread(self._store.counted)
+        lines = await asyncio.to_thread(self._store.tallies, HOUR_S, float(day - DAY_S), "time")
+        self._day, self._seq, self._tallied_usd, self._hours = day, counted.seq, 0.0, {}
+        for line in lines:
+            if line.start is not None:
+                self._hours[line.start] = self._hours.get(line.start, 0) + line.sums.decisions
+                self._tallied_usd += line.sums.cost_usd if line.start >= day else 0.0
+        while self._since and self._since[0][0] <= self._seq:
+            self._since.popleft()
+        self._since_usd = sum(usd for _, usd in self._since)
+        standing = self.standing
+        if not standing.spent:
+            self._aim(standing.usd_per_request)
+
+    async def _follow(self) -> None:
+        told: int | None = None
+        while True:
+            await asyncio.sleep(_READ_EVERY_S)
+            try:
+                await self.read()
+            except StorageUnavailable as exc:
+                log.warning("spending.tallies_unreadable", reason=exc.message)
+                continue
+            if (standing := self.spent()) is not None and told != self._day:
+                told = self._day
+                log.warning("spending.budget_spent", budget_usd=self._usd, spent_usd=standing.spent_usd, then=self._exhausted.value)

@@ -1,0 +1,162 @@
+"""The day's budget: shared out by the log, spent once for all services, and a stop that is the operator's choice."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from router import bootstrap, config
+from router.api.app import create_app
+from router.api.services import Services
+from router.domain.catalog import load_shipped
+from router.domain.events import OutcomeEvent
+from router.domain.spending import Exhausted
+from router.domain.tallies import DAY_S
+from router.domain.tasks import Task
+from router.recomputing import decide_again
+from router.services.audit import AuditService
+from router.services.spending import SpendingService
+from router.storage.memory import MemoryStore
+from router.testing.rehearsal import Answer, Rehearsal
+
+ASKED: dict[str, Any] = {"task_type": "quick_qa", "context_tokens": 500, "weights": {"quality": 1.0, "cost": 0.0, "latency": 0.0}}
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test runs over the end of a day."""
+    began = time.monotonic()
+    clock = SimpleNamespace(time=lambda: 20_000.5 * DAY_S + time.monotonic() - began, monotonic=time.monotonic)
+    monkeypatch.setattr(bootstrap, "time", clock)
+
+
+@asynccontextmanager
+async def running(settings: config.Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
+    services = await bootstrap.build(settings)
+    app = create_app(services)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        yield client, services
+
+
+async def spend(client: httpx.AsyncClient, services: Services, usd: float) -> None:
+    decided = (await client.post("/v1/route", json=ASKED)).json()
+    told = await client.post("/v1/outcomes", json={"decision_id": decided["decision_id"], "latency_s": 1.0, "cost_usd": usd})
+    assert told.status_code == 200
+    await services.training.settle()  # type: ignore[attr-defined]
+
+
+async def test_the_cheapest_answers_once_the_day_is_spent_over_a_restart_too_and_the_log_says_so(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = config.load(database_url=f"sqlite:///{tmp_path}/p.db", durability="normal", budget_usd_per_day=0.01)
+    async with running(settings) as (client, services):
+        await spend(client, services, 0.004)
+        assert (await client.post("/v1/route", json=ASKED)).json()["policy"]["name"] == "thompson"
+        await spend(client, services, 0.006)
+        for _ in range(2):
+            decided = (await client.post("/v1/route", json=ASKED)).json()
+            assert (decided["policy"]["name"], decided["propensity"]) == ("budget", 1.0)
+            assert "budget is spent" in decided["reason"]
+            costs = [other["expected"]["cost_usd"]["mean"] for other in decided["alternatives"]]
+            assert min(costs) >= decided["expected"]["cost_usd"]["mean"]
+        shown = (await client.get("/metrics")).text
+        assert "pointsman_day_spent_usd 0.01\n" in shown
+        assert "pointsman_day_budget_usd 0.01\n" in shown
+        page = (await client.get("/budgets")).text
+        assert "Today" in page
+        assert "cheapest eligible model answers" in page
+    async with running(settings) as (client, services):  # nothing but the log tells it
+        decided = (await client.post("/v1/route", json=ASKED)).json()
+        assert decided["policy"]["name"] == "budget"
+        audit = AuditService(services.store, decide_again).audit(decided["decision_id"])
+        assert audit.exact is True
+    async with running(config.load(database_url=settings.database_url, durability="normal", budget_usd_per_day=5.0)) as (client, _):
+        assert (await client.post("/v1/route", json=ASKED)).json()["policy"]["name"] == "thompson"
+
+
+async def test_the_operator_may_have_requests_refused_instead(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = config.load(database_url="memory://", budget_usd_per_day=0.01, budget_exhausted="refuse")
+    async with running(settings) as (client, services):
+        await spend(client, services, 0.02)
+        refused = await client.post("/v1/route", json=ASKED)
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= DAY_S
+    told = refused.json()["error"]
+    assert told["field"] == "budget_usd_per_day"
+    assert "BUDGET_EXHAUSTED=cheapest" in told["remedy"]
+
+
+class Day:
+    """A clock that is set, a log of decisions that cost a cent each, and who follows it."""
+
+    def __init__(self, usd: float) -> None:
+        self.now = 1_760_000_000.0  # where a rehearsal starts
+        self.store = MemoryStore()
+        self.made = Rehearsal(load_shipped().active[:3], store=self.store)
+        self.aims: list[float] = []
+        self.usd = usd
+
+    def service(self) -> SpendingService:
+        return SpendingService(self.store, self.usd, exhausted=Exhausted.REFUSE, aim=self.aims.append, clock=lambda: self.now)
+
+    def decide(self, count: int) -> None:
+        for _ in range(count):
+            self.made.step(Task("quick_qa", 500), lambda _: Answer(None, cost_usd=0.01))
+        self.now = self.made._clock()
+        while self.store.count_on(10_000) < self.store.last_seq():
+            pass
+
+
+def test_every_service_on_a_log_reads_the_same_spend_and_shares_out_what_is_left() -> None:
+    day = Day(1.0)
+    one, two = day.service(), day.service()
+    day.decide(20)
+    asyncio.run(one.read())
+    day.decide(20)
+    asyncio.run(two.read())
+    assert one.standing.spent_usd == pytest.approx(0.2)
+    assert two.standing.spent_usd == pytest.approx(0.4)
+    asyncio.run(one.read())
+    assert one.standing == two.standing
+    standing = one.standing
+    assert day.aims[-1] == pytest.approx(0.6 / standing.expected_requests)
+    assert standing.expected_requests > 100  # 40 in twenty minutes, and the day is long
+
+
+def test_what_is_folded_counts_before_the_tallies_have_it_and_not_twice_after() -> None:
+    day = Day(0.095)
+    spending = day.service()
+    asyncio.run(spending.read())
+    before = day.store.last_seq()
+    day.decide(9)
+    events, _ = day.store.read_evidence(before, 1_000)
+    for event in events:
+        if isinstance(event, OutcomeEvent):
+            spending.paid(event)
+    assert spending.standing.spent_usd == pytest.approx(0.09)
+    assert spending.spent() is None
+    asyncio.run(spending.read())
+    assert spending.standing.spent_usd == pytest.approx(0.09)
+    day.decide(1)
+    asyncio.run(spending.read())
+    assert spending.spent() is not None
+    assert len(day.aims) == 2  # nothing is left to aim with
+
+
+def test_the_next_day_has_its_own_money_at_once() -> None:
+    day = Day(0.095)
+    spending = day.service()
+    day.decide(10)
+    asyncio.run(spending.read())
+    assert spending.spent() is not None
+    day.now = spending.standing.ends_at
+    assert spending.spent() is None
+    asyncio.run(spending.read())
+    assert spending.spent() is None
+    assert spending.standing.spent_usd == 0.0
