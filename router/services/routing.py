@@ -251,7 +251,7 @@ class RoutingService:
             index, propensities, name = 0, np.ones(1), "named"
             reason = "the request names this model"
         elif spent is not None:
-            index, name = _cheapest(about, estimates), "budget"
+            index, name = int(_by_cost(about, estimates)[0]), "budget"
             propensities, reason = np.eye(len(about.models))[index], "the day's budget is spent: the lowest expected cost decides"
         elif pin is not None:
             index, propensities, name = pin[0], np.eye(len(about.models))[pin[0]], "pinned"
@@ -336,14 +336,15 @@ class RoutingService:
     def next_best(self, task: Task, calling: Calling, tried: Collection[str]) -> str | None:
         """The eligible model with the best expected utility that was not tried and can be called now; None where there is none.
 
-        Where rules are pinned for the task type, their models come first, in their order.
+        Where rules are pinned for the task type, their models come first, in their order; where the day's money is spent, the cheapest.
         """
         standing = self._stand(task, _features(task), self._posterior(), replace(calling, model=None))
         models = standing.offers.models
-        order = np.argsort(-standing.about.mean, kind="stable").tolist() if len(models) else []
-        pin = self._rules.pins.get(task.task_type)
+        spent = self._purse is not None and self._purse.spent() is not None
+        order = _by_cost(standing.about, standing.estimates) if spent else np.argsort(-standing.about.mean, kind="stable")
+        pin = None if spent else self._rules.pins.get(task.task_type)
         first = [model for model in pin.models if model in models] if pin is not None else []
-        return next((model for model in (*first, *(models[i] for i in order)) if model not in tried), None)
+        return next((model for model in (*first, *(models[i] for i in order.tolist())) if model not in tried), None)
 
     def cost_at_most(self, task: Task, model_id: str) -> float | None:
         """USD, one-sided 95 % of a call; None where nobody knows."""
@@ -621,10 +622,9 @@ def _features(task: Task) -> FloatArray:
     )
 
 
-def _cheapest(about: Beliefs, estimates: Estimates) -> int:
-    """The model with the lowest expected cost; of several, and where no cost is known, the one with the best expected utility."""
-    cost = np.where(np.isnan(estimates.cost), np.inf, estimates.cost)
-    return int(np.lexsort((-about.mean, cost))[0])
+def _by_cost(about: Beliefs, estimates: Estimates) -> IntArray:
+    """(n,) the models from the lowest expected cost up, unknown ones last; of equals the best expected utility first."""
+    return np.lexsort((-about.mean, np.where(np.isnan(estimates.cost), np.inf, estimates.cost)))
 
 
 def _forecast(task: Task, estimates: Estimates) -> Forecast:

@@ -9,18 +9,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from learning.learner import Learner
 from router import bootstrap, config
 from router.api.app import create_app
 from router.api.services import Services
+from router.domain.calling import Calling
 from router.domain.catalog import load_shipped
-from router.domain.events import OutcomeEvent
-from router.domain.spending import Exhausted
+from router.domain.events import Committed, OutcomeEvent, Write
+from router.domain.ids import new_id
+from router.domain.offers import facts_of
+from router.domain.spending import DayStanding, Exhausted
 from router.domain.tallies import DAY_S
-from router.domain.tasks import Task
+from router.domain.tasks import Task, Weights
 from router.recomputing import decide_again
 from router.services.audit import AuditService
+from router.services.routing import RoutingService
 from router.services.spending import SpendingService
 from router.storage.memory import MemoryStore
 from router.testing.rehearsal import Answer, Rehearsal
@@ -160,3 +166,29 @@ def test_the_next_day_has_its_own_money_at_once() -> None:
     asyncio.run(spending.read())
     assert spending.spent() is None
     assert spending.standing.spent_usd == 0.0
+
+
+def test_a_fallback_is_the_next_cheapest_once_the_day_is_spent() -> None:
+    catalog = load_shipped()
+    learner = Learner()
+    learner.register(facts_of(catalog.active))
+    rules = bootstrap.routing_rules(config.load(database_url="memory://"))
+    spent = DayStanding(1.0, 1.0, 10.0, 0.0, 0.0, Exhausted.CHEAPEST)
+    purse = SimpleNamespace(spent=lambda: spent)
+    routing = RoutingService(Nowhere(), rules, posterior=learner.posterior, clock=lambda: 1.0, new_id=new_id, purse=purse)
+    routing.use_catalog(catalog)
+    task = Task("quick_qa", 500, weights=Weights(1.0, 0.0, 0.0))
+    considered = routing.consider(task, Calling({}))
+    assert considered is not None
+    cost = dict(zip(considered.models, np.nan_to_num(considered.estimates.cost, nan=np.inf).tolist(), strict=True))
+    order: list[str] = []
+    for _ in range(4):
+        chosen = routing.decide(task).model if not order else routing.next_best(task, Calling({}), order)
+        assert chosen is not None
+        order.append(chosen)
+    assert [cost[model] for model in order] == sorted(cost.values())[:4]
+
+
+class Nowhere:
+    async def write(self, record: Write) -> Committed:
+        raise AssertionError("these decisions are not logged")
