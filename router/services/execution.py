@@ -110,8 +110,8 @@ class ExecutionService:
                             opened = True
                             yield Opened(run.decision, tried.model)
                         if isinstance(event, Completion):
-                            served = run.served(tried, event)
                             self._switching.streamed(tried.model)
+                            served = run.served(tried, event)
                             self._note(call, served)
                             yield served
                             return

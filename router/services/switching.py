@@ -57,12 +57,13 @@ class Switching:
         self._broke.add(model)
 
     def streamed(self, model: str) -> None:
-        """A stream came to its end."""
+        """A stream came to its end; tell before ``succeeded``."""
         self._broke.discard(model)
 
     def succeeded(self, model: str) -> None:
-        """Tell the model's circuit of an answer."""
-        self._breakers.succeeded(model)
+        """Tell the model's circuit of an answer. Where the last stream broke, whole answers do not speak for the next ones."""
+        if model not in self._broke or self._breakers.probing(model):
+            self._breakers.succeeded(model)
 
     def failed(self, model: str, exc: AdapterError) -> None:
         """Tell the model's circuit of a failure; one that is the request's own fault says nothing about the model."""
