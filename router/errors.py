@@ -118,6 +118,10 @@ class KeyMissing(RouterError):
     """No usable API key came with the request."""
 
 
+class HostForeign(RouterError):
+    """The request is for another host, and no API key says that it may come here all the same."""
+
+
 class ScopeMissing(RouterError):
     """The API key may not do this."""
 
@@ -128,6 +132,10 @@ class RateExceeded(RouterError):
 
 class BudgetExhausted(RouterError):
     """The API key, or the day, has no budget left for this."""
+
+
+class CostUnknown(RouterError):
+    """Nobody knows what the call may cost, and the API key has a budget."""
 
 
 class KeyNotFound(RouterError):

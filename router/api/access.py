@@ -19,14 +19,12 @@ _SCHEME = b"bearer "
 async def allow(request: Request, scopes: frozenset[Scope]) -> str | None:
     """The id of the caller's API key, which has one of the scopes; None where the service needs no keys.
 
-    Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``StorageUnavailable``.
+    Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``HostForeign``, ``StorageUnavailable``.
     """
-    return await services_of(request).keys.admit(_token(request), scopes)
-
-
-def _token(request: Request) -> str | None:
-    # from the header and nowhere else: addresses end up in logs and histories
-    for name, value in request.scope["headers"]:
-        if name == b"authorization":
-            return str(value[len(_SCHEME) :].strip(), "latin-1") if value[: len(_SCHEME)].lower() == _SCHEME else None
-    return None
+    token = host = None
+    for name, value in request.scope["headers"]:  # a token from there and nowhere else: addresses end up in logs and histories
+        if name == b"host":
+            host = str(value, "latin-1")
+        elif name == b"authorization" and value[: len(_SCHEME)].lower() == _SCHEME:
+            token = str(value[len(_SCHEME) :].strip(), "latin-1")
+    return await services_of(request).keys.admit(token, scopes, host=host)

@@ -20,9 +20,10 @@ _LONGEST_FORM = 4_096
 async def admitted(request: Request, sources: Sources) -> bool:
     """Whether the reader came with a session; False where the service needs no keys.
 
-    Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``StorageUnavailable``.
+    Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``HostForeign``, ``StorageUnavailable``.
     """
-    return await sources.keys.admit_session(request.cookies.get(COOKIE), READ) is not None
+    session, host = request.cookies.get(COOKIE), request.headers.get("host")
+    return await sources.keys.admit_session(session, READ, host=host) is not None
 
 
 def to_sign_in(request: Request) -> Response:

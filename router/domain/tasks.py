@@ -1,6 +1,6 @@
 """What a caller asks to have routed: the task, its limits and what it values."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from router.domain.models import Capability, Modality
@@ -84,3 +84,8 @@ class Task:
     """1.0 when the caller named the task type, else the classifier's confidence."""
     text: bytes | None = None
     """The projected text, see ``learning.projection``; None where texts are not read."""
+
+    def costing_at_most(self, usd: float) -> "Task":
+        """The same with a limit on the cost of the call: a lower one stays, and a model whose cost nobody knows keeps to none."""
+        stated = self.constraints.max_cost_usd
+        return replace(self, constraints=replace(self.constraints, max_cost_usd=usd if stated is None else min(usd, stated)))

@@ -20,7 +20,7 @@ from router.domain.episodes import Last
 from router.domain.events import Status
 from router.domain.models import Price
 from router.domain.tasks import Task
-from router.errors import RouterError, StorageUnavailable
+from router.errors import CostUnknown, RouterError, StorageUnavailable
 from router.ports import Store
 from router.services.billing import Billing
 from router.services.calls import Call, ExecutionRules, Made, Opened, Served
@@ -70,8 +70,8 @@ class ExecutionService:
     async def complete(self, call: Call) -> Served:
         """Answer a request whole.
 
-        Raises what deciding raises, ``BudgetExhausted``, ``RequestRefused``, ``AllModelsFailed``. Cancellation passes through and is
-        logged.
+        Raises what deciding raises, ``BudgetExhausted``, ``CostUnknown``, ``RequestRefused``, ``AllModelsFailed``. Cancellation passes
+        through and is logged.
         """
         run = await self._begin(call)
         while True:
@@ -136,13 +136,16 @@ class ExecutionService:
 
     async def _begin(self, call: Call) -> Run:
         last = await self._last(call.task.episode_id)
+        purse = self._means.purse
+        budget = purse.budget_usd(call.key_id)
+        if budget is not None:
+            call = replace(call, task=call.task.costing_at_most(budget))
         decision = self._routing.decide(call.task, Calling(self._switching.resting(), call.model, last))
 
-        def at_most(model: str) -> float:
-            return self._routing.cost_at_most(call.task, model) or 0.0
+        def at_most(model: str) -> float | None:
+            return self._routing.cost_at_most(call.task, model)
 
-        purse = self._means.purse
-        reserved = await purse.reserve(call.key_id, at_most(decision.model) if purse.limits(call.key_id) else 0.0)
+        reserved = await purse.reserve(call.key_id, 0.0 if budget is None else _known(at_most(decision.model)))
         try:
             committed = self._means.writer.submit(decision)
         except RouterError:
@@ -180,6 +183,20 @@ class ExecutionService:
         self._episodes.move_to_end(task.episode_id)
         if len(self._episodes) > EPISODES_REMEMBERED:
             self._episodes.popitem(last=False)
+
+
+def _known(cost_usd: float | None) -> float:
+    """A cost that a budget can be held by.
+
+    Raises ``CostUnknown``.
+    """
+    if cost_usd is None:
+        raise CostUnknown(
+            "nobody knows what a call of this model costs, and the API key has a budget",
+            field="model",
+            remedy="name a model that has a price, give this one a price with PATCH /v1/models/ID, or use a key without a budget",
+        )
+    return cost_usd
 
 
 async def _whole_first(stream: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from router.domain.hosts import names_loopback
 from router.domain.keys import (
     NANO_USD,
     ApiKey,
@@ -21,7 +22,16 @@ from router.domain.keys import (
     session_of,
     window,
 )
-from router.errors import BudgetExhausted, KeyConflict, KeyMissing, KeyNotFound, RateExceeded, ScopeMissing, StorageUnavailable
+from router.errors import (
+    BudgetExhausted,
+    HostForeign,
+    KeyConflict,
+    KeyMissing,
+    KeyNotFound,
+    RateExceeded,
+    ScopeMissing,
+    StorageUnavailable,
+)
 from router.ports import KeyStore
 
 MAX_AGE_S = 2.0
@@ -71,7 +81,7 @@ class KeyService:
 
     Rates hold for this process; budgets for every process on the database, since each draws its part from there before it spends.
     ``stale_s``: for so long the keys that were read last go on to hold where the database does not answer.
-    ``loopback``: while no key was ever made, anyone who reaches the service may use it.
+    ``loopback``: while no key was ever made, anyone who reaches the service by a name of this machine may use it.
     """
 
     def __init__(
@@ -99,14 +109,15 @@ class KeyService:
         self._buckets: dict[str, _Bucket] = {}
         self._accounts: dict[tuple[str, int], _Account] = {}
 
-    async def admit(self, token: str | None, scopes: frozenset[Scope]) -> str | None:
-        """The id of the key that a request came with; None where none is needed. Any of ``scopes`` will do.
+    async def admit(self, token: str | None, scopes: frozenset[Scope], *, host: str | None = None) -> str | None:
+        """The id of the key that a request came with; None where none is needed. Any of ``scopes`` will do. ``host``: as it says.
 
-        Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``StorageUnavailable``.
+        Raises ``KeyMissing``, ``ScopeMissing``, ``RateExceeded``, ``HostForeign``, ``StorageUnavailable``.
         """
         if (now := self._monotonic()) - self._read_at > MAX_AGE_S and now >= self._look_at:
             await self._refresh()
         if not self._keys and self._loopback:
+            _for_this_machine(host)
             return None
         return self._pass(self._owner(token), scopes)
 
@@ -119,7 +130,7 @@ class KeyService:
             return None
         return session_of(self._owner(token), int(self._clock() + SESSION_S))
 
-    async def admit_session(self, session: str | None, scopes: frozenset[Scope]) -> str | None:
+    async def admit_session(self, session: str | None, scopes: frozenset[Scope], *, host: str | None = None) -> str | None:
         """``admit`` for a session.
 
         Raises as ``admit`` does.
@@ -127,6 +138,7 @@ class KeyService:
         if self._monotonic() - self._read_at > MAX_AGE_S:
             await self._refresh()
         if not self._keys and self._loopback:
+            _for_this_machine(host)
             return None
         claimed = read_session(session) if session is not None else None
         key = self._by_id.get(claimed[0]) if claimed is not None else None
@@ -148,10 +160,10 @@ class KeyService:
             self._limit(key.id, key.rate)
         return key.id
 
-    def limits(self, key_id: str | None) -> bool:
-        """Whether what is spent with the key is counted."""
+    def budget_usd(self, key_id: str | None) -> float | None:
+        """The key's budget for one period; None where what is spent with it is not counted."""
         key = self._by_id.get(key_id) if key_id is not None else None
-        return key is not None and key.budget is not None
+        return None if key is None or key.budget is None else key.budget.usd
 
     async def reserve(self, key_id: str | None, usd: float) -> Reservation:
         """Set aside what a call may cost at most; settle it when the call has ended, whatever became of it.
@@ -309,6 +321,16 @@ class KeyService:
 
     def _account(self, key_id: str, start: int) -> _Account:
         return self._accounts.setdefault((key_id, start), _Account())
+
+
+def _for_this_machine(host: str | None) -> None:
+    """Raises ``HostForeign``. A request without a Host comes from no browser."""
+    if host is not None and not names_loopback(host):
+        raise HostForeign(
+            "without API keys the service answers only to names of its own machine",
+            field="Host",
+            remedy="address it as http://localhost or http://127.0.0.1, or make a key with 'pointsman keys create'",
+        )
 
 
 def _nano(usd: float) -> int:

@@ -31,7 +31,7 @@ class LogWriter(Protocol):
 class Purse(Protocol):
     """What the caller's key may still spend."""
 
-    def limits(self, key_id: str | None) -> bool: ...
+    def budget_usd(self, key_id: str | None) -> float | None: ...
 
     async def reserve(self, key_id: str | None, usd: float) -> Any: ...
 
@@ -90,7 +90,8 @@ class Tried:
 class Run:
     """Made when the decision is on its way into the log and the money is set aside; ends once, in ``served``, ``left`` or a refusal.
 
-    ``committed`` is done when the decision is durable. ``at_most``: what a call of a model may cost.
+    ``committed`` is done when the decision is durable. ``at_most``: what a call of a model may cost, None where
+    nobody knows.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Run:
         decision: Decision,
         committed: asyncio.Future[Committed],
         reserved: Any,
-        at_most: Callable[[str], float],
+        at_most: Callable[[str], float | None],
     ) -> None:
         self.decision = decision
         self.committed = committed
@@ -194,10 +195,13 @@ class Run:
         return Served(self.decision, completion, cost, tuple(self._made))
 
     async def _affordable(self, model: str) -> bool:
-        """Set aside what a fallback may cost beyond what is set aside already."""
+        """Set aside what a fallback may cost beyond what is set aside already; what nobody knows, no budget covers."""
+        if self._means.purse.budget_usd(self._call.key_id) is None:
+            return True
+        if (cost := self._at_most(model)) is None:
+            return False
         try:
-            if self._means.purse.limits(self._call.key_id):
-                self._reserved = await self._means.purse.enlarge(self._reserved, self._at_most(model))
+            self._reserved = await self._means.purse.enlarge(self._reserved, cost)
         except BudgetExhausted:
             return False
         return True

@@ -153,7 +153,7 @@ async def rig(settings: config.Settings) -> AsyncIterator[Rig]:
     app = create_app(services)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://pointsman.test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://localhost") as client,
     ):
         yield Rig(app, client, services, store, routing)
 

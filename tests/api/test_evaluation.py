@@ -16,7 +16,8 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     settings = config.load(database_url=f"sqlite:///{tmp_path}/pointsman.db", policy_parameters={"floor": 0.5}, durability="normal")
     app = create_app(await bootstrap.build(settings))
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

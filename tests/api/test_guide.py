@@ -51,7 +51,7 @@ async def serving(url: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]
     app = create_app(await bootstrap.build(config.load(database_url=url, durability="normal", **settings)))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pointsman.test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         yield client
 

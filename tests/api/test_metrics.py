@@ -44,7 +44,7 @@ async def service(**settings: object) -> AsyncIterator[tuple[Services, httpx.Asy
     app = create_app(services)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://pointsman.test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://localhost") as client,
     ):
         yield services, client
 

@@ -26,7 +26,7 @@ async def port(rig: Rig) -> AsyncIterator[int]:
 async def exchange(port: int, head: str, *pieces: bytes, hang_up: bool = False) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(f"POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{head}\r\n".encode())
+        writer.write(f"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}\r\n".encode())
         for piece in pieces:
             writer.write(piece)
         with contextlib.suppress(ConnectionError):

@@ -41,7 +41,7 @@ async def service(folder: Path, *plans: Any) -> AsyncIterator[tuple[Services, ht
     app = create_app(services)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://pointsman.test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://localhost") as client,
     ):
         assert services.tallying is not None
         await services.tallying.catch_up()

@@ -29,7 +29,19 @@ def dear(running_stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     running_stub.forget()
     made = Gateway(tmp_path, running_stub)
     prices = "input = 1.0, output = 2.0 }\n[[models]]\nid = \"gamma/three\""
-    (tmp_path / "models.toml").write_text(CATALOG.replace(prices, prices.replace("1.0", "1e4").replace("2.0", "2e4")))
+    yield from _with_key(made, CATALOG.replace(prices, prices.replace("1.0", "1e4").replace("2.0", "2e4")))
+
+
+@pytest.fixture
+def unpriced(running_stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gateway, str]]:
+    """A gateway where nobody knows what beta/two and gamma/three cost, and a key with a budget."""
+    monkeypatch.chdir(tmp_path)
+    running_stub.forget()
+    yield from _with_key(Gateway(tmp_path, running_stub), CATALOG.replace("price = { input = 1.0, output = 2.0 }\n", ""))
+
+
+def _with_key(made: Gateway, catalog: str) -> Iterator[tuple[Gateway, str]]:
+    (made.database.parent / "models.toml").write_text(catalog)
     schema.upgrade(made.settings.database_url)
     store = SqlStore(made.settings.database_url)
     keys, _ = bootstrap.key_service(made.settings, store)
@@ -65,3 +77,25 @@ async def test_a_named_model_that_the_budget_does_not_cover_is_refused(dear: tup
             await client.chat.completions.create(model="beta/two", messages=ASK)
     assert refused.value.code == "budget_exhausted"
     assert gateway.stub.requests == []
+
+
+async def test_a_model_whose_cost_nobody_knows_is_left_out_for_a_key_with_a_budget(unpriced: tuple[Gateway, str]) -> None:
+    gateway, token = unpriced
+    async with gateway.client(api_key=token) as client:
+        for _ in range(3):
+            answer = await client.chat.completions.create(model="auto", messages=ASK, extra_body={"router": {"policy": "uniform"}})
+            assert answer.model == "alpha/one"
+        with pytest.raises(openai.UnprocessableEntityError, match="price") as named:
+            await client.chat.completions.create(model="beta/two", messages=ASK)
+        assert named.value.code == "cost_unknown"
+        only = {"router": {"constraints": {"models": ["beta/two", "gamma/three"]}, "allow_fallback": False}}
+        with pytest.raises(openai.UnprocessableEntityError, match="price_unknown left out 2"):
+            await client.chat.completions.create(model="auto", messages=ASK, extra_body=only)
+        gateway.stub.script("one", Scenario(status=500))
+        with pytest.raises(openai.APIStatusError):
+            await client.chat.completions.create(model="auto", messages=ASK)
+    assert {request.model for request in gateway.stub.requests} == {"one"}, "no other was called, not even in place of one that failed"
+    decided = gateway.rows("select excluded, request from decisions where not fallback")
+    assert decided
+    assert all("price_unknown" in excluded for excluded, _ in decided)
+    assert all(f'"max_cost_usd":{BUDGET_USD}' in request for _, request in decided), "with which the decision can be taken again"

@@ -158,7 +158,7 @@ async def test_the_service_tells_the_same(database: str) -> None:
     settings = config.load(database_url=database, log_level="error")
     app = create_app(await bootstrap.build(settings))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         told = (await client.get("/v1/judges")).json()
         assert [one["judge"] for one in told["judges"]] == ["llm@1", "human", "pairs@1"]
         assert told["judges"][0]["calibration"]["shared"] == pytest.approx(190, abs=12)

@@ -75,7 +75,7 @@ async def test_a_batch_is_planned_from_what_was_learned_and_logged(settings: con
     await taught(settings)
     app = create_app(await bootstrap.build(settings))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         dry = (await client.post("/v1/route/batch", json=JOB | {"dry_run": True})).json()
         assert {(line["agents"], line["model"], line["count"]) for line in dry["assigned"]} >= {("proofs", "dear/large", 2)}
         assert dry["decisions"] == []

@@ -15,7 +15,7 @@ from router.api.app import create_app
 from router.api.services import Services
 from router.testing.postgres import PostgresServer
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Replica:
@@ -41,7 +41,7 @@ async def replicas(url: str, n: int, **settings: object) -> AsyncIterator[list[R
             services = await bootstrap.build(config.load(database_url=url, **settings))
             app = create_app(services)
             await stack.enter_async_context(app.router.lifespan_context(app))
-            client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x", timeout=60)
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
             made.append(Replica(await stack.enter_async_context(client), services))
         yield made
 

@@ -33,7 +33,8 @@ REQUESTS: list[dict[str, Any]] = [
 @asynccontextmanager
 async def running(settings: config.Settings) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(await bootstrap.build(settings))
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

@@ -123,7 +123,8 @@ async def test_the_log_keeps_numbers_of_a_text_only_where_the_operator_said_so(t
         settings = config.load(database_url="memory://", text_features=setting)
         services = await bootstrap.build(settings)
         app = create_app(services)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             said = {"prompt": "Prove that a swordfish is no tuna", "task_type": "math_reasoning"}
             told = (await client.post(path, json=said)).json()
             record = services.store.decision(told["decision_id"])
