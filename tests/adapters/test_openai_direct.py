@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("openai", reason="needs the extra openai")
 
-from provider_contract import SECRET, WEATHER, collect, until
+from provider_contract import SECRET, WEATHER, collect
 from test_openai import TestOpenAI as BySdk
 
-from adapters import registry
+from adapters import openai_direct, registry
 from adapters.endpoints import Endpoint
 from adapters.errors import ProviderDown
 from adapters.openai_calls import Client
@@ -34,11 +34,12 @@ class TestOpenAIDirect(BySdk):
         assert stub.requests[0].body == stub.requests[1].body
         assert one["openai-organization"] == "org-1"
 
-    async def test_a_stream_that_ends_gives_its_connection_back(self, adapter: Any, stub: Stub) -> None:
+    async def test_a_stream_that_ends_gives_its_connection_back(self, adapter: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(openai_direct, "_ENDING_S", 30.0)  # a busy machine may take longer than the moment that callers are kept for
         stub.script(self.name, Scenario(text="a b c", chunk_delay_s=0.01))
         for _ in range(3):
             await collect(adapter, self.request())
-        assert await until(lambda: len({received.client_port for received in stub.requests}) == 1)
+        assert len({received.client_port for received in stub.requests}) == 1
 
     async def test_a_proxy_of_the_environment_is_used(self, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[bytes] = []
@@ -52,7 +53,7 @@ class TestOpenAIDirect(BySdk):
         monkeypatch.setenv("no_proxy", "")
         entry = registry.with_endpoints([Endpoint("far", "http://far.example/v1")])["far"]
         entries = {"far": replace(entry, options={**entry.options, **self.options})}
-        adapter = registry.build("far", environ={}, entries=entries, timeouts=Timeouts(total_s=5.0))
+        adapter = registry.build("far", environ={}, entries=entries, timeouts=Timeouts(total_s=60.0))
         with pytest.raises(ProviderDown):
             await adapter.complete(self.request())
         assert asked == [b"POST http://far.example/v1/chat/completions HTTP/1.1\r\n"]

@@ -23,7 +23,6 @@ class TestReplicate(ProviderContract):
     key_variable = "REPLICATE_API_TOKEN"
     model = "replicate/meta/codellama-70b-instruct"
     priced = "replicate/meta/meta-llama-3-70b-instruct"
-    leaves_within_s = 2.0  # a create is given a moment to say which prediction to cancel
     unsupported = frozenset({"tools", "json", "cached"})
 
     async def test_the_wire_in(self, adapter: Any, stub: Stub) -> None:
@@ -98,23 +97,27 @@ class TestReplicate(ProviderContract):
             keeps_secrets(failed.value)
 
     async def test_leaving_cancels_the_prediction(self, adapter: Any, stub: Stub) -> None:
-        stub.script(self.name, Scenario(latency_s=30))
+        await adapter.complete(self.request())  # opens its connection
+        stub.forget()
+        stub.script(self.name, Scenario(latency_s=300))
         before = len(stub.cancelled())
         with pytest.raises(ProviderTimeout):
-            await adapter.complete(self.request(timeout_s=0.3))  # before the create has answered
-        assert await until(lambda: len(stub.cancelled()) == before + 1, 2.0)
+            await adapter.complete(self.request(timeout_s=0.8))  # before the create has answered
+        assert await until(lambda: len(stub.cancelled()) == before + 1)
         task = asyncio.create_task(adapter.complete(self.request()))
-        assert await until(lambda: any(received.method == "GET" for received in stub.requests), 3.0)  # polling
+        assert await until(lambda: any(received.method == "GET" for received in stub.requests))  # polling
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await until(lambda: len(stub.cancelled()) == before + 2)
 
     async def test_leaving_a_stream_cancels_the_prediction(self, adapter: Any, stub: Stub) -> None:
-        stub.script(self.name, Scenario(latency_s=30))
+        await adapter.complete(self.request())
+        stub.forget()
+        stub.script(self.name, Scenario(latency_s=300))
         before = len(stub.cancelled())
         with pytest.raises(ProviderTimeout):
-            await collect(adapter, self.request(first_token_timeout_s=0.2))
+            await collect(adapter, self.request(first_token_timeout_s=0.8))
         assert await until(lambda: len(stub.cancelled()) == before + 1)
 
     async def test_a_piece_that_looks_like_a_link_stays_text(self, adapter: Any, stub: Stub) -> None:

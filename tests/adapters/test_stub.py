@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from provider_contract import until
 
 from router.testing import Fault, Scenario, Stub
 
@@ -16,7 +17,7 @@ CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "one two thr
 
 
 def post(stub: Stub, body: Any, path: str = "/v1/chat/completions", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection(urlsplit(stub.url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(stub.url).netloc, timeout=60)
     connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **headers})
     answer = connection.getresponse()
     found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
@@ -79,7 +80,7 @@ def test_unknown_paths_and_bodies_that_are_no_json(stub: Stub) -> None:
 
 
 def test_one_connection_carries_calls_one_after_the_other_and_chunked_bodies(stub: Stub) -> None:
-    connection = http.client.HTTPConnection(urlsplit(stub.url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(stub.url).netloc, timeout=60)
     text = json.dumps(CHAT).encode()
     for _ in range(3):
         connection.request("POST", "/v1/chat/completions", iter([text[:10], text[10:]]), encode_chunked=True)
@@ -93,13 +94,10 @@ async def test_a_client_that_hangs_up_is_noticed(stub: Stub) -> None:
     text = json.dumps(CHAT).encode()
     with socket.create_connection(("127.0.0.1", int(stub.url.rpartition(":")[2]))) as client:
         client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(text) + text)
+        assert await until(lambda: bool(stub.requests))
         await asyncio.sleep(0.1)
         assert stub.requests[0].left_at is None
-    for _ in range(100):
-        if stub.requests[0].left_at is not None:
-            break
-        await asyncio.sleep(0.01)
-    assert stub.requests[0].left_at is not None
+    assert await until(lambda: stub.requests[0].left_at is not None)
     assert stub.requests[0].answered_at is None
 
 

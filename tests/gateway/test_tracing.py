@@ -94,7 +94,7 @@ async def test_every_provider_call_is_told_to_the_collector(
     trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     body = {"model": "auto", "messages": [{"role": "user", "content": MARK}], "temperature": 0.5, "max_tokens": 64}
     try:
-        async with httpx.AsyncClient(base_url=gateway.address, headers={"traceparent": f"00-{trace}-{parent}-01"}) as client:
+        async with httpx.AsyncClient(base_url=gateway.address, timeout=60, headers={"traceparent": f"00-{trace}-{parent}-01"}) as client:
             first = (await client.post("/v1/chat/completions", json=body | {"router": {"episode_id": "run-1"}})).json()
             chosen = first["router"]["model"]
             running_stub.script(chosen.partition("/")[2], Scenario(status=500), Scenario(text=MARK, input_tokens=11))
@@ -109,7 +109,7 @@ async def test_every_provider_call_is_told_to_the_collector(
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (trace, parent)
     assert span.name == f"chat {chosen.partition('/')[2]}"
     assert span.kind == 3  # client
-    assert 0 < span.end_time_unix_nano - span.start_time_unix_nano < 20e9
+    assert 0 < span.end_time_unix_nano - span.start_time_unix_nano < 60e9
     assert told["gen_ai.operation.name"] == "chat"
     assert told["gen_ai.provider.name"] == chosen.partition("/")[0]
     assert told["gen_ai.request.model"] == told["gen_ai.response.model"] == chosen.partition("/")[2]
