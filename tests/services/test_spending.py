@@ -46,7 +46,8 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def running(settings: config.Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
     services = await bootstrap.build(settings)
     app = create_app(services)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client, services
 
 
