@@ -1,9 +1,11 @@
 """How fast a log is folded again, and how soon a service is ready over a long one.
 
-    python -m benchmarks.refold [--records 1000000] [--database URL] [--folder DIR] [--json FILE]
+    python -m benchmarks.refold [--records 1000000] [--models 30] [--types 20] [--prove 60000] [--database URL] [--folder DIR] [--json FILE]
 
-Makes a log of decisions with outcome and score over the models that ship, folds it from its start (reading included), keeps the
-snapshot, and starts ``pointsman serve`` over it: the time from the start of the process to ``/readyz``.
+Makes a log of decisions with outcome and score over models that ship, one of which gets worse half-way. Folds it from its start
+(reading included), with a proof that this gives the bytes of a fold event by event; keeps the snapshot; and starts ``pointsman serve``
+over it: the time from the start of the process to ``/readyz``. Few models and types (``--models 4 --types 3``) give the detectors most
+to do: they look at every value of a cell that has evidence enough.
 """
 
 import argparse
@@ -11,11 +13,13 @@ import asyncio
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -30,13 +34,14 @@ from router.bootstrap import routing_rules
 from router.domain.decisions import Decision
 from router.domain.events import Feedback, Outcome, Snapshot, Status, Write
 from router.domain.evidence import fold
+from router.domain.offers import facts_of
+from router.domain.refold import fold_on
 from router.ports import Store
 from router.storage import schema
 from router.storage.sql import SqlStore
 from router.testing.postgres import free_port
 
 ROOT = Path(__file__).parents[1]
-TYPES = tuple(f"type_{n:02}" for n in range(20))
 PAGE = 2_000
 
 
@@ -47,10 +52,10 @@ async def begun(settings: config.Settings) -> None:
     await services.close()
 
 
-def fill(store: Store, decision: Decision, records: int) -> float:
+def fill(store: Store, decision: Decision, records: int, models: int, types: int) -> float:
     """Records per second while the log is written; groups of 6,000."""
     rng = random.Random(1)
-    models = decision.eligible[:30]
+    names, kinds = decision.eligible[:models], [f"type_{n:02}" for n in range(types)]
     begun, numbers = time.perf_counter(), count()
     for _ in range(0, records, 6_000):
         group: list[Write] = []
@@ -60,33 +65,56 @@ def fill(store: Store, decision: Decision, records: int) -> float:
                 decision,
                 id=f"dec_{n:032x}",
                 at=1.7e9 + n,
-                task_type=rng.choice(TYPES),
-                model=rng.choice(models),
+                task_type=rng.choice(kinds),
+                model=rng.choice(names),
                 features=to_bytes(encode(rng.randrange(50, 90_000))),
             )
+            good = rng.random() < 0.8 - 0.4 * (n > records / 6 and made.model == names[0])  # one model gets worse half-way
             group += [
                 made,
-                Outcome(made.id, Status.OK, made.at + 1, None, rng.uniform(0.3, 9.0), None, 900, rng.randrange(20, 900), 0.001),
-                Feedback(f"fb_{n:032x}", made.id, "bench", "quality", round(rng.random(), 2), made.at + 2),
+                Outcome(made.id, Status.OK, made.at + 1, None, rng.lognormvariate(0.7, 0.4), None, 900, rng.randrange(200, 900), 0.001),
+                Feedback(f"fb_{n:032x}", made.id, "bench", "quality", float(good), made.at + 2),
             ]
         store.commit(group)
     return store.last_seq() / (time.perf_counter() - begun)
 
 
-def refold(store: Store, learner: Learner) -> dict[str, float]:
-    """Events per second from the log's start to its end; a position without evidence counts, as it has to be passed."""
-    begun, reading = time.perf_counter(), 0.0
-    while True:
-        since = time.perf_counter()
-        events, upto = store.read_evidence(learner.seq, PAGE)
-        reading += time.perf_counter() - since
-        if upto == learner.seq:
-            break
+def refold(store: Store, learner: Learner, trusted: Sequence[str]) -> dict[str, float]:
+    """Events per second from the log's start to its end, as a service folds them; positions without evidence count too."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    fold_on(store, learner, store.last_seq(), trusted)
+    took, used = time.perf_counter() - begun, time.process_time() - cpu
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "events": float(learner.seq), "seconds": took, "per_s": learner.seq / took, "cpu_s": used, "per_cpu_s": learner.seq / used,
+        "incidents": float(len(learner.incidents)), "peak_mb": peak_mb,
+    }  # fmt: skip
+
+
+def one_by_one(store: Store, learner: Learner, upto: int) -> float:
+    """Fold event by event, as a running service does; events per second."""
+    begun = time.perf_counter()
+    while learner.seq < upto:
+        events, reached = store.read_evidence(learner.seq, min(PAGE, upto - learner.seq))
         for event in events:
             fold(learner, event)
-        learner.advance(upto)
-    took = time.perf_counter() - begun
-    return {"events": float(learner.seq), "seconds": took, "per_s": learner.seq / took, "share_reading": reading / took}
+        learner.advance(reached)
+    return upto / (time.perf_counter() - begun)
+
+
+def prove(store: Store, new: Callable[[], Learner], trusted: Sequence[str], upto: int) -> dict[str, float]:
+    """That the fold at once, one that goes on from a snapshot in the middle, and the fold event by event give the same bytes."""
+    single, whole, first = new(), new(), new()
+    per_s = one_by_one(store, single, upto)
+    fold_on(store, whole, upto, trusted)
+    fold_on(store, first, upto // 2, trusted)
+    regime = store.regime_at(upto // 2)
+    later = state.load(state.save(first), facts_of(regime.models if regime is not None else ()))
+    fold_on(store, later, upto, trusted)
+    told = {(learner.digest(), state.save(learner)) for learner in (single, whole, later)}
+    if len(told) != 1:
+        raise SystemExit(f"the folds of {upto} events differ: {sorted(digest for digest, _ in told)}")
+    return {"events": float(upto), "one_by_one_per_s": per_s}
 
 
 def ready_after(url: str, folder: Path) -> tuple[float, float]:
@@ -111,6 +139,11 @@ def ready_after(url: str, folder: Path) -> tuple[float, float]:
         process.wait()
 
 
+def told_of(figures: dict[str, float]) -> str:
+    """On one line."""
+    return "  ".join(f"{key} {value:,.2f}" for key, value in figures.items())
+
+
 def main() -> None:
     """Measure and print."""
     from benchmarks.storage import typical
@@ -119,6 +152,9 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--database", help="an empty database (default: SQLite in a temporary folder)")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--models", type=int, default=30)
+    parser.add_argument("--types", type=int, default=20)
+    parser.add_argument("--prove", type=int, default=60_000, help="events that are folded event by event too, to compare (default 60,000)")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     decision = asyncio.run(typical())
@@ -130,13 +166,19 @@ def main() -> None:
         settings = config.load(database_url=url)
         asyncio.run(begun(settings))
         store = SqlStore(url, "normal")
-        report["written_per_s"] = fill(store, decision, chosen.records)
+        report["written_per_s"] = fill(store, decision, chosen.records, chosen.models, chosen.types)
         if chosen.database is None:
             report["bytes_per_record"] = sum(file.stat().st_size for file in folder.glob("log.db*")) / store.last_seq()
         print(f"  written {store.last_seq():,} records at {report['written_per_s']:,.0f}/s", flush=True)
-        learner = Learner(routing_rules(settings).half_life_records, trusted=settings.trusted)
-        report["refold"] = refold(store, learner)
-        print("  refold  " + "  ".join(f"{key} {value:,.2f}" for key, value in report["refold"].items()), flush=True)
+
+        def new() -> Learner:
+            return Learner(routing_rules(settings).half_life_records, trusted=settings.trusted)
+
+        report["proof"] = prove(store, new, settings.trusted, min(chosen.prove, store.last_seq()))
+        print("  the same bytes at once, from a snapshot and event by event:", told_of(report["proof"]), flush=True)
+        learner = new()
+        report["refold"] = refold(store, learner, settings.trusted)
+        print("  refold ", told_of(report["refold"]), flush=True)
         store.save_snapshot(Snapshot(learner.seq, SCHEMA_VERSION, learner.digest(), state.save(learner), time.time()))
         store.close()
         bare = time.perf_counter()

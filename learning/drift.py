@@ -22,36 +22,22 @@ References: e-detectors, arXiv:2203.03532; betting on bounded means, arXiv:2010.
 
 import hashlib
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from learning.arrays import FloatArray
-from learning.features import EXPECTED_OUTPUT, N_FEATURES
+from learning.detectors import FIRM_REFERENCE, LEAST_REFERENCE, SLOPES_EVERY, SUSPICION, Stream, compare, fit_slopes
+from learning.features import N_FEATURES
 from learning.statistics import Observation, Statistics
-from learning.targets import PRIORS, Target
+from learning.targets import Target
 from learning.voices import Voice
 
-_SIZES = (0.25, 0.5, 1.0)
-_LEAST_REFERENCE = 20.0
-"""Weight of the evidence a value is compared with."""
-_FIRM_REFERENCE = 70.0
-"""The same, for a comparison that leaves out suspected values: it no longer averages out its own error."""
-_SUSPICION = 2.0
-"""Logarithm of the e-value from which on the values since the last restart are left out of what new ones are compared with."""
 _LEAST_SINCE = 4
 """Values that a change must rest on."""
-_CLIP = 3.0
-_STEADY = 0.5
-"""Scores with less than this share of the variance of pass or fail at their mean are compared by their own variance."""
-_VARIANCE_LABELS = 2.0
-"""Pseudo-values of the prior's noise in a cell's variance."""
-_SLOPES_EVERY = 16
-"""Values of a cell after which its slopes are fitted anew."""
-_CAUTION = 1.1
-"""Factor on variances that are estimated."""
 _Z90 = 1.6448536269514722
 _INCIDENTS_KEPT = 200
 PATIENCE = 1_800
@@ -130,50 +116,25 @@ class Alarm:
     """Mean change in standard deviations."""
 
 
-@dataclass(slots=True)
-class _Stream:
-    """Logarithms of the e-CUSUMs, three sizes downwards and three upwards, and where each restarted last; a cell's slopes and their age."""
+class Kept(NamedTuple):
+    """One of a cell's latest values, with what was expected of it and what its cell held before it."""
 
-    level: list[float] = field(default_factory=lambda: [0.0] * 6)
-    since: list[int] = field(default_factory=lambda: [0] * 6)
-    slopes: FloatArray = field(default_factory=lambda: np.zeros(N_FEATURES - 1))
-    age: int = 0
-
-    def step(self, gains: Sequence[float], clock: int) -> None:
-        level, since = self.level, self.since
-        for i, gain in enumerate(gains):
-            if level[i] <= 0.0:
-                level[i], since[i] = gain, clock
-            else:
-                level[i] += gain
-
-    def fired(self, log_threshold: float) -> tuple[float, int] | None:
-        """Log e-value and estimated start of the change, where a side's mean over the sizes passes the threshold."""
-        for side in (0, 3):
-            own = self.level[side : side + 3]
-            top = max(own)
-            if top > log_threshold:
-                log_e = top + math.log(sum(math.exp(x - top) for x in own) / 3.0)
-                if log_e > log_threshold:
-                    return log_e, self.since[side + own.index(top)]
-        return None
-
-    def top(self) -> tuple[float, int]:
-        """The highest of the six, and where it restarted last."""
-        level = max(self.level)
-        return level, self.since[self.level.index(level)]
-
-    def reset(self) -> None:
-        self.level = [0.0] * 6
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """One of a cell's latest values, with what was expected of it."""
-
-    observation: Observation
+    clock: int
+    voice: Voice
+    n: float
+    """Weight, sum and sum of squares of the cell's values before this one, as of ``now``; -1 where the cell was cut since."""
+    total: float
+    square: float
+    now: int
+    value: float
+    weight: float
     expected: float
     sd: float
+    features: FloatArray
+
+
+Place = tuple[Target, str, str | None]
+"""Target, model and task type; None: the model as a whole."""
 
 
 class Watch:
@@ -186,16 +147,16 @@ class Watch:
     """
 
     def __init__(self, watched: Mapping[Target, Watched] = WATCHED) -> None:
-        self._watched = watched
+        self.watched = watched
         self.incidents: list[Incident] = []
         """Oldest first, the latest ``_INCIDENTS_KEPT``."""
-        self._streams: dict[tuple[Target, str, str | None], _Stream] = {}
-        self._kept: dict[tuple[Target, str, str], list[_Kept]] = {}
+        self.streams: dict[Place, Stream] = {}
+        self.kept: dict[tuple[Target, str, str], deque[Kept]] = {}
 
     def look(self, statistics: Statistics, observation: Observation) -> Alarm | None:
         """Compare a value with what its cell held before it; call this before the value is folded."""
         target = observation.target
-        watched = self._watched.get(target)
+        watched = self.watched.get(target)
         if watched is None or observation.weight <= 0 or observation.correction:
             return None
         model, task_type, clock = observation.model, observation.task_type, observation.clock
@@ -205,48 +166,92 @@ class Watch:
             return None
         decay = statistics.decay(target)
         gram, moment, square = statistics.said(target, cell, observation.voice)
-        column = gram[:, 0]
-        n = float(column[0]) * decay
-        if n < _LEAST_REFERENCE:
+        column: list[float] = gram[:, 0].tolist()
+        n = column[0] * decay
+        if n < LEAST_REFERENCE:
             return None
-        own = self._streams.setdefault((target, model, task_type), _Stream())
-        if own.age % _SLOPES_EVERY == 0:
-            own.slopes = _slopes(target, gram * decay, moment * decay)
+        own, whole, kept = self.place(target, model, task_type)
+        if own.age % SLOPES_EVERY == 0:
+            own.slopes = fit_slopes(target, (gram * decay)[None], (moment * decay)[None])[0].tolist()
         own.age += 1
-        slope = float(own.slopes @ (observation.features - column / column[0])[1:])
-        sums = n, float(moment[0]) * decay, square * decay
-        whole = self._streams.setdefault((target, model, None), _Stream())
-        kept = self._kept.setdefault((target, model, task_type), [])
-        suspected, since = max(own.top(), whole.top())
-        if suspected > _SUSPICION:
-            news = [k.observation for k in kept if k.observation.clock >= since and k.observation.voice == observation.voice]
-            sums = _without(sums, statistics, news)
-        expected, sd, gains = _compare(observation, sums, slope, watched.slack)
-        if observation.weight < 1.0:
-            gains = [observation.weight * gain for gain in gains]
+        slope = own.slope(observation.features.tolist(), column)
+        before = n, float(moment[0]) * decay, square * decay
+        sums = before
+        if own.top > SUSPICION or whole.top > SUSPICION:
+            sums = self.unsuspected(before, own, whole, kept, observation.voice, statistics.now, statistics.half_life_of(target))
+        expected, sd, gains = compare(target, observation.value, sums, slope, watched.slack)
+        weight = observation.weight
+        if weight < 1.0:
+            gains = [weight * gain for gain in gains]
+        kept.append(
+            Kept(clock, observation.voice, *before, statistics.now, observation.value, weight, expected, sd, observation.features.copy())
+        )
         log_threshold = math.log(watched.threshold)
-        kept.append(_Kept(observation, expected, sd))
-        if len(kept) > watched.kept:
-            del kept[0]
         for scope, stream in ((task_type, own), (None, whole)):
             stream.step(gains, clock)
-            fired = stream.fired(log_threshold)
-            if fired is not None:
-                log_e, since = fired
-                told = self._since(target, model, scope, since)
-                if len(told) < _LEAST_SINCE:
-                    continue
-                shift = math.fsum((k.observation.value - k.expected) / k.sd for k in told) / len(told)
-                return Alarm(model, scope, target, clock, since, log_e / math.log(10.0), shift)
+            if stream.top > log_threshold:
+                alarm = self.alarm((target, model, scope), stream, clock)
+                if alarm is not None:
+                    return alarm
         return None
 
-    def _since(self, target: Target, model: str, task_type: str | None, since: int) -> list[_Kept]:
-        cells = [k for (g, m, t), k in self._kept.items() if g == target and m == model and task_type in (None, t)]
-        return [k for kept in cells for k in kept if k.observation.clock >= since]
+    def place(self, target: Target, model: str, task_type: str) -> tuple[Stream, Stream, "deque[Kept]"]:
+        """The streams of a cell and of its model, and the cell's latest values; made where there are none."""
+        own = self.streams.get((target, model, task_type))
+        if own is None:
+            own = self.streams[target, model, task_type] = Stream()
+            self.streams.setdefault((target, model, None), Stream())
+            self.kept[target, model, task_type] = deque(maxlen=self.watched[target].kept)
+        return own, self.streams[target, model, None], self.kept[target, model, task_type]
+
+    @staticmethod
+    def unsuspected(
+        sums: tuple[float, float, float],
+        own: Stream,
+        whole: Stream,
+        kept: "deque[Kept]",
+        voice: Voice,
+        now: int,
+        half_life: float,
+    ) -> tuple[float, float, float]:
+        """A cell's sums as they were before the values since a suspected change, which would draw the comparison towards themselves."""
+        since = own.since_top() if own.top > whole.top else whole.since_top()
+        for old in kept:
+            if old[0] >= since and old[1] == voice and old[2] > 0.0:
+                factor = 2.0 ** (-(now - old[5]) / half_life)
+                return (old[2] * factor, old[3] * factor, old[4] * factor) if old[2] * factor >= FIRM_REFERENCE else sums
+        return sums
+
+    def alarm(self, place: Place, stream: Stream, clock: int) -> Alarm | None:
+        """The alarm of a stream, where it is one."""
+        target, model, scope = place
+        fired = stream.fired(math.log(self.watched[target].threshold))
+        if fired is None:
+            return None
+        log_e, since = fired
+        told = self._since(target, model, scope, since)
+        if len(told) < _LEAST_SINCE:
+            return None
+        shift = math.fsum((k.value - k.expected) / k.sd for k in told) / len(told)
+        return Alarm(model, scope, target, clock, since, log_e / math.log(10.0), shift)
+
+    def _since(self, target: Target, model: str, task_type: str | None, since: int) -> list[Kept]:
+        cells = [k for (g, m, t), k in self.kept.items() if g == target and m == model and task_type in (None, t)]
+        return [k for kept in cells for k in kept if k[0] >= since]
 
     def values_since(self, target: Target, model: str, task_type: str, since: int) -> list[Observation]:
         """A cell's latest values from a log position on; the oldest may be lost."""
-        return [k.observation for k in self._kept.get((target, model, task_type), ()) if k.observation.clock >= since]
+        return [
+            Observation(target, model, task_type, k.features, k.value, k.clock, k.weight, voice=k.voice)
+            for k in self.kept.get((target, model, task_type), ())
+            if k.clock >= since
+        ]
+
+    def cut(self, target: Target, model: str, task_type: str) -> None:
+        """Take note that a cell's sums are no longer what its latest values were compared with."""
+        kept = self.kept.get((target, model, task_type))
+        if kept is not None:
+            self.kept[target, model, task_type] = deque([k._replace(n=-1.0) for k in kept], kept.maxlen)
 
     def note(self, alarm: Alarm) -> Incident:
         """Open an incident, or bring up to date the open one of the same model, place and target; start its detectors anew."""
@@ -254,12 +259,12 @@ class Watch:
         n = len(news)
         sd = math.sqrt(math.fsum(k.sd**2 for k in news)) / n
         before = _level(math.fsum(k.expected for k in news) / n, sd / 2.0, alarm.target)
-        mean = math.fsum(k.observation.value for k in news) / n
+        mean = math.fsum(k.value for k in news) / n
         if alarm.target is Target.QUALITY:  # scores that all agree are no proof of certainty
             mean = (mean * n + 0.5) / (n + 1.0)
             sd = max(sd, math.sqrt(max(mean * (1.0 - mean), 0.0) / (n + 1.0)))
         after = _level(mean, sd, alarm.target)
-        for (target, model, scope), stream in self._streams.items():
+        for (target, model, scope), stream in self.streams.items():
             if (target, model) == (alarm.target, alarm.model) and (alarm.task_type is None or scope in (None, alarm.task_type)):
                 stream.reset()
         for i, known in enumerate(self.incidents):
@@ -282,20 +287,20 @@ class Watch:
 
     def digest(self) -> str:
         """Hex BLAKE2b of the detectors and incidents."""
-        streams = sorted(self._streams.items(), key=_by_name)
+        streams = sorted(self.streams.items(), key=_by_name)
         h = hashlib.blake2b(repr(([key for key, _ in streams], self.incidents)).encode(), digest_size=16)
         h.update(np.array([[*stream.level, *stream.since] for _, stream in streams], dtype="<f8").tobytes())
         return h.hexdigest()
 
     def saved(self) -> tuple[dict[str, Any], FloatArray]:
         """Everything: JSON values, whose floats keep every bit, and one row of numbers for every value that is kept."""
-        kept = sorted(self._kept.items())
-        voices = sorted({k.observation.voice for _, own in kept for k in own}, key=lambda v: (v.judge, v.source or ""))
+        kept = sorted(self.kept.items())
+        voices = sorted({k.voice for _, own in kept for k in own}, key=lambda v: (v.judge, v.source or ""))
         place = {voice: i for i, voice in enumerate(voices)}
-        rows = [_row(k, place[k.observation.voice]) for _, own in kept for k in own]
+        rows = [_row(k, place[k.voice]) for _, own in kept for k in own]
         facts = {
             "incidents": [asdict(i) for i in self.incidents],
-            "streams": [[*key, s.level, s.since, s.slopes.tolist(), s.age] for key, s in sorted(self._streams.items(), key=_by_name)],
+            "streams": [[*key, s.level, s.since, s.slopes, s.age] for key, s in sorted(self.streams.items(), key=_by_name)],
             "kept": [[*key, len(own)] for key, own in kept],
             "voices": [list(voice) for voice in voices],
         }
@@ -309,83 +314,31 @@ class Watch:
             levels = {name: Level(**fields[name]) for name in ("before", "after")}
             watch.incidents.append(Incident(**{**fields, **levels, "target": Target(fields["target"])}))
         for target, model, scope, level, since, slopes, age in facts["streams"]:
-            watch._streams[Target(target), model, scope] = _Stream(level, since, np.array(slopes), age)
+            watch.streams[Target(target), model, scope] = Stream(level, since, slopes, age, max(level))
         first = 0
         voices = [Voice(*name) for name in facts["voices"]]
         for target, model, task_type, count in facts["kept"]:
             place = Target(target), model, task_type
-            watch._kept[place] = [_unrow(row, place, voices) for row in rows[first : first + count]]
+            watch.kept[place] = deque([_unrow(row, voices) for row in rows[first : first + count]], watch.watched[place[0]].kept)
             first += count
         return watch
 
 
-_ROW = 6 + N_FEATURES
+_ROW = 10 + N_FEATURES
 
 
-def _row(kept: _Kept, voice: int) -> list[float]:
-    o = kept.observation
-    return [o.value, float(o.clock), o.weight, kept.expected, kept.sd, float(voice), *o.features.tolist()]
+def _row(kept: Kept, voice: int) -> list[float]:
+    return [float(kept.clock), float(voice), *kept[2:5], float(kept.now), *kept[6:10], *kept.features.tolist()]
 
 
-def _unrow(row: FloatArray, place: tuple[Target, str, str], voices: Sequence[Voice]) -> _Kept:
-    value, clock, weight, expected, sd, voice = row[:6].tolist()
-    return _Kept(Observation(*place, row[6:].copy(), value, int(clock), weight, voice=voices[int(voice)]), expected, sd)
+def _unrow(row: FloatArray, voices: Sequence[Voice]) -> Kept:
+    clock, voice, n, total, square, now, value, weight, expected, sd = row[:10].tolist()
+    return Kept(int(clock), voices[int(voice)], n, total, square, int(now), value, weight, expected, sd, row[10:].copy())
 
 
-def _by_name(item: tuple[tuple[Target, str, str | None], _Stream]) -> tuple[int, str, str]:
+def _by_name(item: tuple[Place, Stream]) -> tuple[int, str, str]:
     target, model, scope = item[0]
     return target, model, "" if scope is None else "\0" + scope  # the model's own first
-
-
-def _slopes(target: Target, gram: FloatArray, moment: FloatArray) -> FloatArray:
-    """(d - 1,) ridge regression of a cell's values on the features, around its means."""
-    prior = PRIORS[target]
-    column = gram[1:, 0]
-    spread = gram[1:, 1:] - np.outer(column, column) / gram[0, 0]
-    ridge = (prior.noise_sd / prior.common_slope_sd) ** 2
-    start = np.zeros(N_FEATURES - 1)
-    start[EXPECTED_OUTPUT - 1] = prior.expected_output_slope
-    together = moment[1:] - column * moment[0] / gram[0, 0] + ridge * start
-    slopes: FloatArray = np.linalg.solve(spread + ridge * np.eye(N_FEATURES - 1), together).astype(np.float64, copy=False)
-    return slopes
-
-
-def _without(
-    sums: tuple[float, float, float], statistics: Statistics, suspected: Sequence[Observation]
-) -> tuple[float, float, float]:
-    """A cell's sums without the values since a suspected change, which would draw the comparison towards themselves."""
-    n, total, square = sums
-    for o in suspected:
-        weight = statistics.weight_now(o)
-        n, total, square = n - weight, total - weight * o.value, square - weight * o.value**2
-    return (n, total, square) if n >= _FIRM_REFERENCE else sums
-
-
-def _compare(observation: Observation, sums: tuple[float, float, float], slope: float, slack: float) -> tuple[float, float, list[float]]:
-    """Expectation and standard deviation of a value, and the logarithms of its six e-values.
-
-    ``sums`` are the weight, the sum and the sum of squares of its cell, ``slope`` what its features add to the cell's mean.
-    """
-    target, (n, total, square), y = observation.target, sums, observation.value
-    mean = total / n
-    prior = PRIORS[target].noise_sd ** 2
-    variance = (n * max(square / n - mean**2, 0.0) + _VARIANCE_LABELS * prior) / (n + _VARIANCE_LABELS)
-    if target is Target.QUALITY and 0.0 <= y <= 1.0:
-        p = min(max((total + 1.0) / (n + 2.0) + slope, 0.01), 0.99)
-        sd = math.sqrt(p * (1.0 - p))
-        if variance > _STEADY * sd * sd:
-            return p, sd, _bets(y, p, sd, slack)
-    sd = math.sqrt(_CAUTION * variance * (1.0 + 2.0 / n))
-    expected = mean + slope
-    z = min(max((y - expected) / sd, -_CLIP), _CLIP)
-    return expected, sd, [size * (side * z - slack) - size * size / 2.0 for side in (-1.0, 1.0) for size in _SIZES]
-
-
-def _bets(y: float, p: float, sd: float, slack: float) -> list[float]:
-    low, high = max(p - slack * sd, 0.01), min(p + slack * sd, 0.99)
-    low_sd, high_sd = math.sqrt(low * (1.0 - low)), math.sqrt(high * (1.0 - high))
-    down = [math.log1p(-min(size / low_sd, 0.9 / (1.0 - low)) * (y - low)) for size in _SIZES]
-    return down + [math.log1p(min(size / high_sd, 0.9 / high) * (y - high)) for size in _SIZES]
 
 
 def _level(mean: float, sd: float, target: Target) -> Level:

@@ -149,26 +149,27 @@ class _Solution:
     """(n_models, d): variance of u_m with the uncertainty of z."""
 
 
-def _solve(cells: Cells, pooled: _Pooled, covariate: FloatArray, prior: Prior, common: Common) -> _Solution:
-    """Joint posterior of z and the u_m by eliminating the models one block at a time (all at once, batched)."""
-    K, T, d = cells.n_models, cells.n_tasks, _D
+def _solve(cells: Cells, model: IntArray, pooled: _Pooled, covariate: FloatArray, prior: Prior, common: Common) -> _Solution:
+    """Joint posterior of z and the u_m by eliminating the models one block at a time (all at once, batched).
+
+    ``model`` (C,) counts the models with cells, of which ``covariate`` (n_models,) has the g_m: the others say nothing of z.
+    """
+    K, T, d = int(model.max()) + 1, cells.n_tasks, _D
     nz = d + 1 + T
-    S = np.zeros((K, d, d))
-    np.add.at(S, cells.model, pooled.information)
-    r = np.zeros((K, d))
-    np.add.at(r, cells.model, pooled.moment)
+    S = _summed(pooled.information, model, K)
+    r = _summed(pooled.moment, model, K)
 
     column = pooled.information[:, :, 0]  # (C, d): how a shift of the cell's level enters
     X = np.zeros((K, d, nz))  # cross information of u_m and z
     X[:, :, :d] = S
     X[:, :, d] = S[:, :, 0] * covariate[:, None]
-    X[cells.model, :, d + 1 + cells.task] = column  # one cell per (model, task type)
+    X[model, :, d + 1 + cells.task] = column  # one cell per (model, task type)
 
     variance = _common_prior_variance(prior, T, common.task_var)
     P = np.diag(1.0 / variance)
     P[:d, :] += X.sum(axis=0)
     P[d, :] += (X[:, 0, :] * covariate[:, None]).sum(axis=0)
-    np.add.at(P, d + 1 + cells.task, _task_rows(pooled, covariate, cells, nz))
+    P[d + 1 :] += _summed(_task_rows(pooled, covariate[model], cells.task, nz), cells.task, T)
     rhs = np.zeros(nz)
     rhs[0] = prior.mean / variance[0]
     rhs[EXPECTED_OUTPUT] = prior.expected_output_slope / variance[EXPECTED_OUTPUT]
@@ -192,13 +193,22 @@ def _solve(cells: Cells, pooled: _Pooled, covariate: FloatArray, prior: Prior, c
     return _Solution(z, covariance, coefficients, deviation, spread, deviation_var)
 
 
-def _task_rows(pooled: _Pooled, covariate: FloatArray, cells: Cells, nz: int) -> FloatArray:
-    """(C, nz): row of the information about b_t that each cell contributes."""
-    rows = np.zeros((len(cells.task), nz))
+def _task_rows(pooled: _Pooled, covariate: FloatArray, task: IntArray, nz: int) -> FloatArray:
+    """(C, nz): row of the information about b_t that each cell contributes; ``covariate`` (C,) is that of its model."""
+    rows = np.zeros((len(task), nz))
     rows[:, :_D] = pooled.information[:, 0, :]
-    rows[:, _D] = pooled.information[:, 0, 0] * covariate[cells.model]
-    rows[np.arange(len(rows)), _D + 1 + cells.task] = pooled.information[:, 0, 0]
+    rows[:, _D] = pooled.information[:, 0, 0] * covariate
+    rows[np.arange(len(rows)), _D + 1 + task] = pooled.information[:, 0, 0]
     return rows
+
+
+def _summed(values: FloatArray, index: IntArray, n: int) -> FloatArray:
+    """(n, ...) sums of the rows (C, ...) of each index."""
+    order = np.argsort(index, kind="stable")
+    present, first = np.unique(index[order], return_index=True)
+    sums = np.zeros((n, *values.shape[1:]))
+    sums[present] = np.add.reduceat(values[order], first, axis=0)
+    return sums
 
 
 def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Common:
@@ -220,22 +230,23 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
     noise = np.full(T, common.pooled_noise)
     noise[: len(common.noise)] = common.noise
     pooled = _Pooled(*pool_cells(cells.gram, cells.moment, noise[cells.task], common.cell_var))
-    solution = _solve(cells, pooled, covariate, prior, common)
+    with_cells, model = np.unique(cells.model, return_inverse=True)
+    solution = _solve(cells, model, pooled, covariate[with_cells], prior, common)
 
     # expectations of the squared effects, evidence-bearing models and cells only
-    seen = np.unique(cells.model[cells.weight > 0])
     live = cells.weight > 0
+    seen = np.unique(model[live])
     u_squared = solution.deviation[seen, 0] ** 2 + solution.deviation_var[seen, 0]
     model_var = (_VARIANCE_PRIOR_MODELS * prior.model_sd**2 + u_squared.sum()) / (_VARIANCE_PRIOR_MODELS + len(seen))
     b = solution.z[_D + 1 :]
     b_var = np.diag(solution.covariance)[_D + 1 :]
     task_var = (_VARIANCE_PRIOR_TASKS * prior.task_sd**2 + (b**2 + b_var).sum()) / (_VARIANCE_PRIOR_TASKS + T)
 
-    theta = solution.coefficients[cells.model]  # (C, d)
+    theta = solution.coefficients[model]  # (C, d)
     column = cells.gram[:, :, 0]
     residual = cells.moment[:, 0] - b[cells.task] * cells.weight - (column * theta).sum(axis=1)
     effect = pooled.shrink * residual
-    spread = solution.spread[cells.model]
+    spread = solution.spread[model]
     pulled = pooled.shrink[:, None] * column
     effect_var = pooled.shrink * noise[cells.task] + _quadratic(pulled, spread)
     cell_var = (_VARIANCE_PRIOR_MODELS * prior.cell_sd**2 + (effect**2 + effect_var)[live].sum()) / (_VARIANCE_PRIOR_MODELS + live.sum())

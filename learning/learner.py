@@ -20,7 +20,8 @@ from learning.statistics import Call, Observation, Statistics
 from learning.target_state import TargetState
 from learning.targets import Target
 from learning.text import Foretold, TextBelief, TextEvidence
-from learning.voices import Verdict, Voice
+from learning.verdicts import TextScore, items_of
+from learning.voices import Agreement, Verdict
 
 _FAILURE_PRIOR = (0.5, 49.5)
 """Beta: one failure in a hundred calls before evidence."""
@@ -120,10 +121,12 @@ class Learner:
         self.texts: dict[int, TextEvidence] = {}
         """By ``Projection``; empty where no text was read."""
         self._beliefs: dict[int, tuple[object, _Names, TextBelief]] = {}
+        self._behind = False
+        """Whether the sums have moved on without what is derived from them."""
         self.watch = watch if watch is not None else Watch()
         self.joined: dict[str, float] = {}
         """Labels that all models had together when a model became known; only where they were many."""
-        self._align()
+        self.align()
         for state in self._targets:
             state.rebuild(self.statistics)
 
@@ -189,11 +192,19 @@ class Learner:
     def _know(self, models: Iterable[str]) -> None:
         for model in sorted(models):
             self.statistics.model_index(model)
-        self._align()
+        self.align()
+        self._rebuild()
+
+    def _rebuild(self) -> None:
         for state in self._targets:
             state.rebuild(self.statistics)
+        self._behind = False
 
-    def _align(self) -> None:
+    def _catch_up(self) -> None:
+        if self._behind:
+            self._rebuild()
+
+    def align(self) -> None:
         """Give every model of the statistics its covariate."""
         models = self.statistics.models
         for state in self._targets:
@@ -203,14 +214,15 @@ class Learner:
 
     def fold(self, observation: Observation) -> None:
         """Fold one observation; see ``Statistics.add`` for what is refused."""
+        self._catch_up()
         n_cells, anchor = self.statistics.n_cells, self.statistics.anchor
         alarm = self.watch.look(self.statistics, observation)
         cell = self.statistics.add(observation)
         if self.statistics.anchor != anchor:
-            self._align()
+            self.align()
             self._weigh_anew()
         elif len(self.statistics.models) != self._arm_count:
-            self._align()
+            self.align()
             for state in self._targets:
                 state.rebuild(self.statistics)
         elif self.statistics.n_cells != n_cells:
@@ -222,10 +234,35 @@ class Learner:
             self._billed = None
         self._targets[observation.target].update(self.statistics, cell)
         if alarm is not None:
-            self._forget(alarm)
+            self.answer(alarm)
         self._posterior = self._failures = None
 
-    def _forget(self, alarm: Alarm) -> None:
+    def fold_item(self, item: Observation | Call | Agreement | TextScore) -> None:
+        """Fold one piece of evidence."""
+        match item:
+            case Observation():
+                self.fold(item)
+            case Call():
+                self.fold_call(item)
+            case Agreement():
+                self._agree(item)
+            case TextScore():
+                self.fold_text(item.foretold, item.model, item.task_type, item.clock, item.score, item.weight)
+
+    def take(self, target: Target, count: int) -> list[int]:
+        """Take note of observations that are going to be folded in the sums; after which of them, from 1, ``refit`` is due."""
+        return self._targets[target].take(count)
+
+    def refit(self, target: Target) -> None:
+        """Refit the common part of a target to the sums as they are; what is derived follows when it is read."""
+        self._targets[target].fit(self.statistics)
+
+    def moved(self) -> None:
+        """Take note that the sums have moved on."""
+        self._behind = True
+        self._layout = self._posterior = self._billed = self._failures = None
+
+    def answer(self, alarm: Alarm) -> None:
         """Restart the cells of an alarm from what they brought since the change, and explore there for a while."""
         statistics, watch = self.statistics, self.watch
         watch.note(alarm)
@@ -239,6 +276,7 @@ class Learner:
                 if alarm.task_type in (None, task_type):
                     before = max(alarm.since, statistics.restarted(target, cell))
                     statistics.cut(target, cell, before, share, watch.values_since(target, alarm.model, task_type, before))
+                    watch.cut(target, alarm.model, task_type)
             self._targets[target].refit(statistics)
 
     @property
@@ -269,32 +307,14 @@ class Learner:
 
     def fold_verdict(self, verdict: Verdict) -> None:
         """Fold a change of what judges say of one answer: what they said is taken back, what they say is put in."""
-        voices = self.statistics.voices
-        told = [{(s.judge, s.source): (s, w) for s, w in voices.shares(scores)} for scores in (verdict.before, verdict.after)]
-        for sign, mine, other in ((-1.0, told[0], told[1]), (1.0, told[1], told[0])):
-            for name, (score, weight) in mine.items():
-                if other.get(name) != (score, weight):
-                    self.fold(
-                        Observation(
-                            Target.QUALITY,
-                            verdict.model,
-                            verdict.task_type,
-                            verdict.features,
-                            score.value,
-                            verdict.clock,
-                            sign * weight,
-                            correction=bool(verdict.before),
-                            voice=Voice(score.judge, score.source),
-                        )
-                    )
-        if (foretold := verdict.foretold) is not None:
-            for sign, said in zip((-1.0, 1.0), told, strict=True):
-                if weight := math.fsum(w for _, w in said.values()):
-                    mean = math.fsum(s.value * w for s, w in said.values()) / weight
-                    self.fold_text(foretold, verdict.model, verdict.task_type, verdict.clock, mean, sign * weight)
-        for sign, scores in ((-1.0, verdict.before), (1.0, verdict.after)):
-            for agreement in voices.agreements(scores, verdict.model, verdict.clock, sign):
-                self.statistics.agree(agreement)
+        for item in items_of(verdict, self.statistics.voices):
+            self.fold_item(item)
+
+    def _agree(self, agreement: Agreement) -> None:
+        anchor = self.statistics.anchor
+        self.statistics.agree(agreement)
+        if self.statistics.anchor != anchor:
+            self._weigh_anew()
 
     def fold_text(self, foretold: Foretold, model: str, task_type: str, clock: int, score: float, weight: float) -> None:
         """Fold a score into what the text of its task foretold; see ``TextEvidence.fold``."""
@@ -306,10 +326,11 @@ class Learner:
 
     def fold_call(self, call: Call) -> None:
         """Fold one finished call into the reliability of its model."""
+        self._catch_up()
         anchor = self.statistics.anchor
         self.statistics.add_call(call)
         if len(self.statistics.models) != self._arm_count:
-            self._align()
+            self.align()
             for state in self._targets:
                 state.rebuild(self.statistics)
         if self.statistics.anchor != anchor:
@@ -320,7 +341,7 @@ class Learner:
         """Read every target as of now: the anchor has moved, and with it what the sums are multiples of."""
         for state in self._targets:
             state.decay = self.statistics.decay(state.target)
-            state.rebuild(self.statistics)
+        self._rebuild()
 
     def advance(self, seq: int) -> None:
         """Say that the log is folded up to ``seq``."""
@@ -335,6 +356,7 @@ class Learner:
     def posterior(self, only: Collection[Target] = tuple(Target), *, intervals: bool = True) -> Posterior:
         """The immutable posterior as of now; targets outside ``only``, and intervals unless asked for, may be those of an earlier call."""
         if self._posterior is None or not self._fresh.issuperset(only) or (intervals and not self._spread):
+            self._catch_up()
             self._fresh = frozenset(only) if self._posterior is None else self._fresh.union(only)
             self._spread = intervals
             statistics, names = self.statistics, self._names()

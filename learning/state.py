@@ -23,7 +23,7 @@ from learning.targets import Target
 from learning.text import TextEvidence
 from learning.voices import Voices
 
-_MAGIC = b"PTSMAN02"
+_MAGIC = b"PTSMAN03"
 _SUMS = ("gram", "moment", "square", "labels")
 _COUNTS = ("calls", "failures")
 _COMMON_ARRAYS = ("zeta", "task", "noise", "covariance")

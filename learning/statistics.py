@@ -26,7 +26,7 @@ from learning.voices import PLAIN, Agreement, Sums, Voice, Voices
 
 N_TARGETS = len(Target)
 _MAX_HALF_LIVES = 40.0
-_MAX_FEATURE = 10.0
+MAX_FEATURE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,28 +210,38 @@ class Statistics:
 
     def decay(self, target: Target) -> float:
         """Factor that turns the stored sums of a target into sums as of now."""
-        return float(2.0 ** (-(self.now - self.anchor) / self._half_life(target)))
+        return float(2.0 ** (-(self.now - self.anchor) / self.half_life_of(target)))
 
-    def _half_life(self, target: Target) -> float:
+    @property
+    def reach(self) -> float:
+        """Log records from the anchor on after which the sums are anchored anew."""
+        return _MAX_HALF_LIVES * self.half_life * min(p.half_life_share for p in PRIORS)
+
+    def weights(self, target: Target, clock: IntArray) -> FloatArray:
+        """(n,) what observations made at log positions (n,) weigh, beside their own weight; none may lie beyond ``reach``."""
+        return _powers((clock - self.anchor) / self.half_life_of(target))
+
+    def decays(self, target: Target, now: IntArray) -> FloatArray:
+        """(n,) ``decay`` as of log positions (n,)."""
+        return _powers(-(now - self.anchor) / self.half_life_of(target))
+
+    def half_life_of(self, target: Target) -> float:
+        """Log records after which a value of a target counts half."""
         return self.half_life * PRIORS[target].half_life_share
-
-    def weight_now(self, observation: Observation) -> float:
-        """Weight of an observation as of now, its cell's cuts left aside."""
-        return observation.weight * float(2.0 ** ((observation.clock - self.now) / self._half_life(observation.target)))
 
     def _weigh(self, clock: int, target: Target) -> float:
         if clock > self.now:
             self.now = clock
-            if clock - self.anchor > _MAX_HALF_LIVES * self.half_life * min(p.half_life_share for p in PRIORS):
+            if clock - self.anchor > self.reach:
                 self._reanchor(clock)
-        return float(2.0 ** ((clock - self.anchor) / self._half_life(target)))
+        return float(2.0 ** ((clock - self.anchor) / self.half_life_of(target)))
 
     def _reanchor(self, clock: int) -> None:
         for target in Target:
-            factor = 2.0 ** (-(clock - self.anchor) / self._half_life(target))
+            factor = 2.0 ** (-(clock - self.anchor) / self.half_life_of(target))
             for sums in (self._gram, self._moment, self._square):
                 sums[target] *= factor
-        factor = 2.0 ** (-(clock - self.anchor) / self._half_life(Target.QUALITY))
+        factor = 2.0 ** (-(clock - self.anchor) / self.half_life_of(Target.QUALITY))
         self._calls *= factor
         self._failures *= factor
         self.voices.scale(factor)
@@ -248,8 +258,8 @@ class Statistics:
         x, y = observation.features, observation.value
         if x.shape != (N_FEATURES,):
             raise InvalidContext(f"features have shape {x.shape}, schema {SCHEMA_VERSION} expects ({N_FEATURES},)")
-        if not (math.isfinite(y) and math.isfinite(observation.weight) and np.abs(x).max() <= _MAX_FEATURE):
-            raise InvalidContext(f"value, weight and features must be finite, and |feature| <= {_MAX_FEATURE:g}")
+        if not (math.isfinite(y) and math.isfinite(observation.weight) and np.abs(x).max() <= MAX_FEATURE):
+            raise InvalidContext(f"value, weight and features must be finite, and |feature| <= {MAX_FEATURE:g}")
         target = observation.target
         cell = self.cell(observation.model, observation.task_type)
         weight = observation.weight * self._weigh(observation.clock, target)
@@ -260,9 +270,8 @@ class Statistics:
             voice = self.voices.enter(observation.voice, self._fused())
             if self.voices.several:
                 y, weight = self.voices.add(voice, cell, observation.model, x, y, weight)
-        wx = weight * x
-        self._gram[target, cell] += wx[:, None] * x
-        self._moment[target, cell] += wx * y
+        self._gram[target, cell] += weight * (x[:, None] * x)
+        self._moment[target, cell] += (weight * x) * y
         self._square[target, cell] += weight * y * y
         self._labels[target, cell] += observation.weight
         self.folded += 1
@@ -295,10 +304,10 @@ class Statistics:
         """Sums of some observations of one cell, as said."""
         new = Sums.empty(1)
         for o in observations:
-            wx = o.weight * float(2.0 ** ((o.clock - self.anchor) / self._half_life(target))) * o.features
-            new.gram[0] += wx[:, None] * o.features
-            new.moment[0] += wx * o.value
-            new.square[0] += wx[0] * o.value * o.value
+            weight = o.weight * float(2.0 ** ((o.clock - self.anchor) / self.half_life_of(target)))
+            new.gram[0] += weight * (o.features[:, None] * o.features)
+            new.moment[0] += (weight * o.features) * o.value
+            new.square[0] += weight * o.value * o.value
         return new
 
     def _fused(self) -> Sums:
@@ -327,6 +336,19 @@ class Statistics:
         )
         return gram[cell], moment[cell], float(square[cell])
 
+    def held(self, target: Target) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """The sums of a target themselves: gram, moment, square and labels, a row for every cell."""
+        return self._gram[target], self._moment[target], self._square[target], self._labels[target]
+
+    def add_calls(self, model: IntArray, clock: IntArray, failed: FloatArray) -> None:
+        """Count finished calls, (n,) each; ``model`` are indices, and no call may lie beyond ``reach``."""
+        if not len(model):
+            return
+        weight = self.weights(Target.QUALITY, clock)
+        which = np.concatenate([np.arange(len(self._calls)), model])  # bincount adds up in order, from what there was
+        self._calls = np.bincount(which, np.concatenate([self._calls, weight])).astype(np.float64)
+        self._failures = np.bincount(which, np.concatenate([self._failures, weight * failed])).astype(np.float64)
+
     def add_call(self, call: Call) -> None:
         """Count one finished call."""
         index = self.model_index(call.model)
@@ -349,14 +371,14 @@ class Statistics:
         if other.anchor > self.anchor:
             self._reanchor(other.anchor)
         for target in Target:
-            factor = 2.0 ** (-(self.anchor - other.anchor) / self._half_life(target))
+            factor = 2.0 ** (-(self.anchor - other.anchor) / self.half_life_of(target))
             for c in range(other.n_cells):
                 cell = self.cell(other.models[other.cell_model[c]], other.task_types[other.cell_task[c]])
                 self._gram[target, cell] += factor * other.gram[target, c]
                 self._moment[target, cell] += factor * other.moment[target, c]
                 self._square[target, cell] += factor * other.square[target, c]
                 self._labels[target, cell] += other.labels[target, c]
-        factor = 2.0 ** (-(self.anchor - other.anchor) / self._half_life(Target.QUALITY))
+        factor = 2.0 ** (-(self.anchor - other.anchor) / self.half_life_of(Target.QUALITY))
         for m, model in enumerate(other.models):
             index = self.model_index(model)
             self._calls[index] += factor * other.calls[m]
@@ -388,3 +410,8 @@ class Statistics:
         for part in self.voices.digest_parts(cells):
             h.update(part)
         return h.hexdigest()
+
+
+def _powers(exponents: FloatArray) -> FloatArray:
+    """(n,) powers of two, to the same bits as one by one: numpy's own depend on the processor."""
+    return np.array([2.0**exponent for exponent in exponents.tolist()])

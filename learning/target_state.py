@@ -19,6 +19,11 @@ _FIRST_REFIT = 5
 _REFIT_EVERY = 50
 
 
+def _step(total: int) -> int:
+    """Observations from one fit to the next: few at first, then 50 or 2 %."""
+    return max(_FIRST_REFIT, min(_REFIT_EVERY, total // 10), total // 50)
+
+
 class TargetState:
     """Derived arrays of one target, kept in step with the statistics."""
 
@@ -47,20 +52,36 @@ class TargetState:
         """Models whose ``common_variance`` is behind: it costs as much as the rest, and only intervals need it."""
         self.published: TargetPosterior | None = None
 
-    def due(self) -> bool:
-        """Whether the common part should be refitted: often at first, then every 50 observations or 2 %."""
-        step = max(_FIRST_REFIT, min(_REFIT_EVERY, self.total // 10), self.total // 50)
-        return self.since_fit >= step
+    def take(self, count: int) -> list[int]:
+        """Take note of further observations; after which of them, counted from 1, the common part should be refitted."""
+        due, taken = [], 0
+        while True:
+            more = 1
+            while self.since_fit + more < (step := _step(self.total + more)):
+                more = step - self.since_fit
+            if taken + more > count:
+                break
+            taken += more
+            self.total += more
+            self.since_fit = 0
+            due.append(taken)
+        self.total += count - taken
+        self.since_fit += count - taken
+        return due
 
     def refit(self, statistics: Statistics) -> None:
-        """Read the statistics as of now, refit the common part and recompute every model and cell."""
+        """Refit the common part and recompute every model and cell."""
+        self.fit(statistics)
+        self.since_fit = 0
+        self.rebuild(statistics)
+
+    def fit(self, statistics: Statistics) -> None:
+        """Read the statistics as of now and refit the common part; models and cells are as before until ``rebuild``."""
         self.decay = statistics.decay(self.target)
         if self.target is Target.QUALITY and statistics.voices.several:
             statistics.weigh_voices(self._fitted(statistics.cell_task)[1])
         if statistics.n_cells:
             self.common = fit(self._cells(statistics), self.covariate, self.prior, self.common)
-        self.since_fit = 0
-        self.rebuild(statistics)
 
     def _cells(self, statistics: Statistics) -> Cells:
         return Cells(
@@ -158,9 +179,7 @@ class TargetState:
 
     def update(self, statistics: Statistics, cell: int) -> None:
         """Take note that an observation changed a cell; refit where it is time."""
-        self.total += 1
-        self.since_fit += 1
-        if self.due():
+        if self.take(1):
             self.refit(statistics)
         else:
             self.extend(statistics)

@@ -201,6 +201,11 @@ class Voices:
         self.worth.append(np.ones(0))
         return index
 
+    def find(self, voice: Voice) -> int | None:
+        """Index of a voice that was heard, or of those that share a place where it has none of its own; else None."""
+        index = self._index.get(voice)
+        return self._index[_OTHERS] if index is None and len(self.names) == _MOST_VOICES else index
+
     def grow(self) -> None:
         """Make room for twice as many cells."""
         self.sums = [Sums(*(np.concatenate([a, np.zeros_like(a)]) for a in own)) for own in self.sums]
@@ -208,13 +213,33 @@ class Voices:
     def add(self, voice: int, cell: int, model: str, x: FloatArray, y: float, weight: float) -> tuple[float, float]:
         """Fold a score into its voice's raw sums; returns the value and the weight with which it enters the fused ones."""
         gram, moment, square = self.sums[voice]
-        wx = weight * x
-        gram[cell] += wx[:, None] * x
-        moment[cell] += wx * y
+        gram[cell] += weight * (x[:, None] * x)
+        moment[cell] += (weight * x) * y
         square[cell] += weight * y * y
         calibration = self.calibrations.get(self.names[voice].judge, _AS_SAID)
         worth = self.worth[voice]
         return calibration.mapped(model) + calibration.slope * y, weight * (float(worth[cell]) if cell < len(worth) else 1.0)
+
+    def mapped(
+        self,
+        voice: IntArray,
+        models: Sequence[str],
+        model: IntArray,
+        cell: IntArray,
+        value: FloatArray,
+        weight: FloatArray,
+    ) -> tuple[FloatArray, FloatArray]:
+        """What ``add`` returns, of n scores by index of voice, model and cell, (n,) each."""
+        y, w = np.empty_like(value), np.empty_like(weight)
+        for v in np.unique(voice).tolist():
+            own = voice == v
+            calibration, worth = self.calibrations.get(self.names[v].judge, _AS_SAID), self.worth[v]
+            offset = np.array([calibration.mapped(m) for m in models])
+            omega = np.ones(max(int(cell.max()) + 1, len(worth)))
+            omega[: len(worth)] = worth
+            y[own] = offset[model[own]] + calibration.slope * value[own]
+            w[own] = weight[own] * omega[cell[own]]
+        return y, w
 
     def sums_of(self, voice: Voice) -> Sums:
         """Raw sums of a voice, of those that share a place where it has none of its own."""

@@ -7,7 +7,7 @@ the best expected utility and never explores. Where calls should teach, run the 
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -23,11 +23,11 @@ from router.bootstrap import base_catalog, routing_rules
 from router.domain.catalog import Catalog
 from router.domain.decisions import Alternative, Decision, Exclusion, Expected
 from router.domain.events import Committed, Write
-from router.domain.evidence import fold
 from router.domain.ids import new_id
 from router.domain.models import Capability, Modality
 from router.domain.offers import facts_of
 from router.domain.orchestration import Outlook
+from router.domain.refold import fold_on
 from router.domain.tasks import Constraints, Speed, Task, Weights
 from router.errors import StorageUnavailable, TaskInvalid
 from router.ports import Store
@@ -39,7 +39,6 @@ CONTEXT_TIERS: dict[str, int] = {"short": 2_000, "medium": 32_000, "long": 128_0
 """Tokens at the upper end of each tier."""
 COST_TIERS: dict[str, float] = {"free": 0.0, "budget": 0.0001, "standard": 0.001, "premium": math.inf}
 """USD per call at the upper end of each tier."""
-_PAGE = 5_000
 _KEPT = 8
 
 _Member = TypeVar("_Member", Capability, Modality)
@@ -193,7 +192,7 @@ class Selector:
             self._routing.use_catalog(catalog)
             self._catalog = catalog
         if self._store is not None:
-            self._fold(self._store, self._learner, tell)
+            self._fold(self._store, self._learner, self._trusted, tell)
         self._posterior = self._learner.posterior()
 
     def _restored(self) -> Learner:
@@ -212,17 +211,15 @@ class Selector:
         return Learner(self._half_life, trusted=self._trusted)
 
     @staticmethod
-    def _fold(store: Store, learner: Learner, tell: Callable[[int, int], None] | None) -> None:
-        first, last = learner.seq, store.last_seq() if tell is not None else 0
-        while True:
+    def _fold(store: Store, learner: Learner, trusted: Collection[str], tell: Callable[[int, int], None] | None) -> None:
+        first, last = learner.seq, store.last_seq()
+
+        def told(seq: int) -> None:
             if tell is not None:
-                tell(learner.seq - first, last - first)
-            events, upto = store.read_evidence(learner.seq, _PAGE)
-            for event in events:
-                fold(learner, event)
-            if upto == learner.seq:
-                return
-            learner.advance(upto)
+                tell(seq - first, last - first)
+
+        told(first)
+        fold_on(store, learner, last, trusted, told)
 
 
 class _NoLog:

@@ -1,12 +1,13 @@
 """The seams to the outside: the store behind the log. Everything here is synchronous; the writer thread owns it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Regime, Snapshot, Write
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.stretch import Stretch
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError
 
@@ -119,6 +120,13 @@ class Store(KeyStore, TallyStore, BatteryStore, Protocol):
         """What the fold needs: the events of ``read_log`` without the decisions (most of the bytes, and no evidence).
 
         Covers at most ``limit`` positions and returns the last position covered, ``after_seq`` where the log ends there.
+        """
+        ...
+
+    def read_stretch(self, after_seq: int, upto: int, trusted: Collection[str]) -> tuple[Stretch, int]:
+        """What the fold needs of the positions after one, up to another, by column, for a learner that trusts these judges.
+
+        Returns the last position covered too: where the log ends, if that is before.
         """
         ...
 

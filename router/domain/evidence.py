@@ -11,7 +11,8 @@ from learning.voices import Score, Verdict
 from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, RegimeEvent, Status
 from router.domain.offers import facts_of
 
-_SAYS_NOTHING = frozenset({Status.CANCELLED, Status.REJECTED})
+SAYS_NOTHING = frozenset({Status.CANCELLED, Status.REJECTED})
+"""How a call may end that is no evidence."""
 
 QUALITY_METRIC = "quality"
 """Only this metric is evidence of quality; others are kept for reports."""
@@ -41,7 +42,7 @@ def evidence(event: LogEvent) -> list[Observation | Call | Verdict]:
     """
     if isinstance(event, AttemptEvent):
         tried = event.attempt
-        failed = not tried.last and tried.status is not Status.OK and tried.status not in _SAYS_NOTHING
+        failed = not tried.last and tried.status is not Status.OK and tried.status not in SAYS_NOTHING
         return [Call(tried.model, True, event.decision_seq)] if failed else []
     if isinstance(event, OutcomeEvent):
         return _of_outcome(event)
@@ -54,7 +55,7 @@ def evidence(event: LogEvent) -> list[Observation | Call | Verdict]:
 
 def _of_outcome(event: OutcomeEvent) -> list[Observation | Call | Verdict]:
     outcome = event.outcome
-    if outcome.status in _SAYS_NOTHING:
+    if outcome.status in SAYS_NOTHING:
         return []
     failed = outcome.status is not Status.OK
     found: list[Observation | Call | Verdict] = [Call(event.model, failed, event.decision_seq)]

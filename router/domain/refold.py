@@ -1,6 +1,7 @@
 """The learned state as it was at any position of the log, recomputed from the log."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from learning import state
@@ -11,8 +12,13 @@ from learning.posterior import Posterior
 from router.domain.events import Evidence, Regime, Snapshot
 from router.domain.evidence import fold
 from router.domain.offers import facts_of
+from router.domain.stretch import Stretch
 
 _PAGE = 2_000
+STRETCH = 48_000
+"""Positions that are folded at once: what bounds the memory that it takes (about a kilobyte each)."""
+FAR = 500
+"""Positions from which on that pays: it takes 10 ms before the first, and each then a fifth of what it takes by itself."""
 
 
 class EvidenceLog(Protocol):
@@ -20,9 +26,42 @@ class EvidenceLog(Protocol):
 
     def read_evidence(self, after_seq: int, limit: int) -> tuple[list[Evidence], int]: ...
 
+    def read_stretch(self, after_seq: int, upto: int, trusted: Collection[str]) -> tuple[Stretch, int]: ...
+
     def snapshot_before(self, seq: int, features_schema: int) -> Snapshot | None: ...
 
     def regime_at(self, seq: int) -> Regime | None: ...
+
+
+class StretchLog(Protocol):
+    """The log, as far as a fold of much at once reads it."""
+
+    def read_stretch(self, after_seq: int, upto: int, trusted: Collection[str]) -> tuple[Stretch, int]: ...
+
+
+def fold_on(
+    log: StretchLog, learner: Learner, upto: int, trusted: Collection[str], tell: Callable[[int], None] | None = None
+) -> None:
+    """Fold the log up to a position, or to its end where it ends before; ``tell`` hears of every position reached.
+
+    A thread reads the next stretch while one is folded.
+    """
+
+    def read(after: int) -> tuple[Stretch, int]:
+        return log.read_stretch(after, min(upto, after + STRETCH), trusted)
+
+    with ThreadPoolExecutor(1, "read-log") as reader:
+        reading = reader.submit(read, learner.seq)
+        while learner.seq < upto:
+            stretch, reached = reading.result()
+            if reached == learner.seq:
+                return
+            if reached < upto:
+                reading = reader.submit(read, reached)
+            stretch.fold_into(learner)
+            learner.advance(reached)
+            if tell is not None:
+                tell(reached)
 
 
 class Refold:
@@ -43,6 +82,9 @@ class Refold:
             self._learner = self._start(seq)
             self._read, self._read_to = [], self._learner.seq
         learner = self._learner
+        if seq - learner.seq > FAR:
+            fold_on(self._log, learner, seq, self._trusted)
+            self._read, self._read_to = [], learner.seq
         while learner.seq < seq:
             if not self._read and self._read_to < seq:
                 events, self._read_to = self._log.read_evidence(self._read_to, _PAGE)

@@ -3,7 +3,7 @@
 import math
 import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from router.domain.events import (
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.domain.prices import recosted
+from router.domain.stretch import Stretch, stretch_of
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError
 from router.storage.codec import decision_row, read_decision
@@ -107,6 +108,10 @@ class MemoryStore:
         with self._lock:
             covered = self._log[after_seq : after_seq + limit]
             return [event for event in covered if not isinstance(event, DecisionEvent)], after_seq + len(covered)
+
+    def read_stretch(self, after_seq: int, upto: int, trusted: Collection[str]) -> tuple[Stretch, int]:
+        events, reached = self.read_evidence(after_seq, max(0, upto - after_seq))
+        return stretch_of(events, trusted), reached
 
     def last_seq(self) -> int:
         with self._lock:

@@ -1,7 +1,7 @@
 """The store on a SQL database. SQLite and PostgreSQL differ in how a group takes its turn and in how rows go in; all else is the same."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,9 +33,10 @@ from router.domain.events import (
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.domain.prices import recosted
+from router.domain.stretch import Stretch, stretch_of
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
-from router.storage import battery_rows, codec, key_rows, pruning, schema, tally_rows
+from router.storage import battery_rows, codec, key_rows, pruning, schema, stretches, tally_rows
 from router.storage.cost_rows import COST_EVENTS, COSTS_OF, read_cost, read_cost_event
 from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
 from router.storage.keyed import Keyed, matching
@@ -140,6 +141,17 @@ class SqlStore:
             events = list(_evidence(connection, {"first": first, "end": upto + 1}))
         events.sort(key=lambda event: event.seq)
         return events, upto
+
+    def read_stretch(self, after_seq: int, upto: int, trusted: Collection[str]) -> tuple[Stretch, int]:
+        with self._reading() as connection:
+            reached = min(upto, self._turns.last_seq(connection))
+            if reached <= after_seq:
+                return stretch_of((), trusted), after_seq
+            stretch = stretches.read_stretch(connection, after_seq + 1, reached + 1, trusted)
+            if stretch is None:
+                events = list(_evidence(connection, {"first": after_seq + 1, "end": reached + 1}))
+                stretch = stretch_of(sorted(events, key=lambda event: event.seq), trusted)
+        return stretch, reached
 
     def last_seq(self) -> int:
         with self._reading() as connection:
