@@ -14,7 +14,6 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri
 
 from adapters.errors import ProviderDown, ProviderTimeout, RequestRejected
 from adapters.types import Completion, CompletionRequest, FinishReason, Usage
@@ -141,6 +140,8 @@ class ScriptedWorld:
 
         Raises ``RequestRejected``.
         """
+        from scipy.special import ndtr  # here, and below: the service knows this adapter, and starts sooner without scipy
+
         rate = self.rate(model, task_type)
         facts, row = self.table.models[model], self.table.tasks.get(task_type)
         shared = self._normals("task", task, size=2)
@@ -174,6 +175,8 @@ class ScriptedWorld:
 
     def _normals(self, name: str, task: int, size: int) -> tuple[float, ...]:
         """Standard normals fixed by (seed, name, task), shape (size,)."""
+        from scipy.special import ndtri
+
         digest = blake2b(f"{self.seed}|{name}|{task}".encode(), digest_size=8 * size).digest()
         uniform = (np.frombuffer(digest, dtype="<u8").astype(np.float64) + 0.5) / 2.0**64
         return tuple(ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12)).tolist())
@@ -183,6 +186,8 @@ def _score(ease: float, rate: float, concentration: float | None) -> float:
     """Turn a uniform number (small: hard for this model) into a score whose mean is the rate."""
     if concentration is None:
         return 1.0 if ease > 1.0 - rate else 0.0
+    from scipy.special import betaincinv
+
     return float(betaincinv(rate * concentration, (1.0 - rate) * concentration, ease))
 
 

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from scipy.special import ndtr
 
 from learning.arrays import FloatArray
+from learning.distributions import ndtr
 
 
 def gain_of_testing(mean: FloatArray, sd: FloatArray, index: int, noise_sd: float, n: int, rivals: FloatArray | None = None) -> float:

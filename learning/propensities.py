@@ -12,9 +12,9 @@ import hashlib
 import math
 
 import numpy as np
-from scipy.special import ndtr
 
 from learning.arrays import FloatArray, IntArray
+from learning.distributions import ndtr
 from learning.errors import InvalidContext
 
 SCALE = 1 << 24

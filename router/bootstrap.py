@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ import structlog
 
 from adapters.openai_calls import Client
 from adapters.types import Timeouts
+from learning import distributions
 from learning.pacing import Pacer
 from router import config, telemetry
 from router.api.services import Services
@@ -225,6 +227,7 @@ async def serve(
             await super().startup(sockets)
             gc.collect()
             gc.freeze()  # what start-up made stays: not walking it again and again saves a twentieth of a call's CPU, and pauses
+            threading.Thread(target=distributions.load, name="load", daemon=True).start()  # before the first decision needs it
             if self.started and on_listening is not None:
                 on_listening(_address(listening), self.stop)
 

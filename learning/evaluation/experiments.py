@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from scipy.special import betaln
 
 from learning.arrays import BoolArray, FloatArray
+from learning.distributions import betaln
 from learning.errors import InvalidContext
 
 

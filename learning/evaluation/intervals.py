@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from learning.arrays import FloatArray, IntArray
+from learning.distributions import ndtri, stdtrit
 from learning.errors import InvalidContext
 
 LEVEL = 0.95

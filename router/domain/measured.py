@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import betaincinv, stdtrit
+from learning.distributions import betaincinv, stdtrit
 
 COVERAGE = 0.9
 """Of every interval."""

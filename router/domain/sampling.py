@@ -2,8 +2,7 @@
 
 import math
 
-from scipy.special import ndtr
-
+from learning.distributions import ndtr
 from router.domain.orchestration import Outlook
 from router.domain.tasks import Weights
 

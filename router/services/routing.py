@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-from scipy.special import ndtr
 
 from learning.arrays import FloatArray, IntArray
 from learning.choice import Estimates, Offers, Preference, Restraint, beliefs, choose, estimate, output_tokens
+from learning.distributions import ndtr
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, encode, to_bytes
 from learning.policies import POLICIES, Beliefs, Policy, make
