@@ -47,6 +47,12 @@ def identical(one: Posterior, other: Posterior) -> None:
                     np.testing.assert_array_equal(
                         getattr(a, inner.name), getattr(b, inner.name), err_msg=f"{target.name}.{inner.name}", strict=True
                     )
+        elif field.name == "texts":
+            assert left.keys() == right.keys()
+            for kind, belief in left.items():
+                for inner in fields(belief):
+                    a, b = getattr(belief, inner.name), getattr(right[kind], inner.name)
+                    np.testing.assert_array_equal(a, b, err_msg=f"text {inner.name}", strict=True)
         elif isinstance(left, np.ndarray):
             np.testing.assert_array_equal(left, right, err_msg=field.name, strict=True)
         else:

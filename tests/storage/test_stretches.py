@@ -9,6 +9,8 @@ from learning import state
 from learning.errors import IncompatibleState
 from learning.features import encode, to_bytes
 from learning.learner import Learner
+from learning.projection import hashed
+from learning.text import Foretold, code_of
 from router.domain import refold
 from router.domain.catalog import load_shipped
 from router.domain.events import Attempt, CostChange, Regime, Status, Write
@@ -32,6 +34,9 @@ def history(seed: int, decisions: int, judges: int) -> Iterator[list[Write]]:
         model, name = MODELS[rng.randrange(3 + (n > decisions // 2))].id, f"d{n}"
         worse = n > decisions // 2 and model == MODELS[0].id
         features = to_bytes(encode(rng.randrange(9, 90_000)))
+        if rng.random() < 0.5:
+            text = hashed(" ".join(rng.choices(["sort", "prove", "rhyme", "list", "sum"], k=6)))
+            features += Foretold(text, rng.random(), rng.gauss(0, 0.05), rng.gauss(0, 0.05), code_of(model)).to_bytes()
         group: list[Write] = [
             Records.decision(name, model=model, task_type=rng.choice(["code", "prose"]), features_schema=1, features=features)
         ]
@@ -96,6 +101,7 @@ def test_stretches_of_any_length_join_to_the_same_learner(store: Store, judges: 
         fold_on(store, learner, learner.seq + rng.choice([1, 7, 60, 500]), TRUSTED)
     assert learner.seq == last
     assert store.read_stretch(last, last + 10, TRUSTED)[1] == last
+    assert [text.total > 20 for text in learner.texts.values()] == [True]
     same(one_by_one(store, last), learner)
 
 
