@@ -229,6 +229,14 @@ class Restraint:
             raise InvalidContext("limits of exploration must be finite and not negative")
 
 
+def tighter(one: Restraint | None, other: Restraint | None) -> Restraint | None:
+    """Both limits at once."""
+    if one is None or other is None:
+        return one or other
+    both = ((one.quality, other.quality), (one.usd, other.usd))
+    return Restraint(*(min((limit for limit in pair if limit is not None), default=None) for pair in both))
+
+
 def restrained(p: FloatArray, about: Beliefs, estimates: Estimates, restraint: Restraint) -> FloatArray:
     """Mix probabilities with the greedy choice, just as far as the limits ask.
 
@@ -237,11 +245,8 @@ def restrained(p: FloatArray, about: Beliefs, estimates: Estimates, restraint: R
     """
     best = about.best()
     shares = [1.0]
-    for limit, loss in (
-        (restraint.quality, (estimates.quality[best] - estimates.quality)),
-        (restraint.usd, np.nan_to_num(estimates.cost - estimates.cost[best])),
-    ):
-        if limit is not None and (expected := float(p @ np.maximum(loss, 0.0))) > limit:
+    for limit, expected in zip((restraint.quality, restraint.usd), given_up(p, about, estimates), strict=True):
+        if limit is not None and expected > limit:
             shares.append(limit / expected)
     share = min(shares)
     if share == 1.0:
@@ -249,6 +254,13 @@ def restrained(p: FloatArray, about: Beliefs, estimates: Estimates, restraint: R
     mixed = share * p
     mixed[best] += 1.0 - share
     return mixed
+
+
+def given_up(p: FloatArray, about: Beliefs, estimates: Estimates) -> tuple[float, float]:
+    """Expected points of quality and dollars that a draw costs against the model with the highest expected utility."""
+    best = about.best()
+    quality, usd = estimates.quality[best] - estimates.quality, np.nan_to_num(estimates.cost - estimates.cost[best])
+    return float(p @ np.maximum(quality, 0.0)), float(p @ np.maximum(usd, 0.0))
 
 
 def choose(policy: Policy, about: Beliefs, u: int, estimates: Estimates | None = None, restraint: Restraint | None = None) -> Choice:

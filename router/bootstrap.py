@@ -33,6 +33,7 @@ from router.domain.tasks import Weights
 from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
 from router.ports import Store
 from router.recomputing import decide_again
+from router.services.allowance import AllowanceService
 from router.services.audit import AuditService
 from router.services.calls import ExecutionRules
 from router.services.evaluation import EvaluationService
@@ -90,7 +91,8 @@ async def build(settings: Settings) -> Services:
         deciding = (
             OutageWriter(writer, at_most_s=settings.outage_max_s, monotonic=time.monotonic) if settings.outage == "degraded" else writer
         )
-        routing, training, regimes, spending = _learned(settings, store, deciding, models, leads=leads)
+        allowance = _allowance(settings, store)
+        routing, training, regimes, spending = _learned(settings, store, deciding, models, leads=leads, allowance=allowance)
         sharing = _sharing(settings, training, models)
         retention = _retention(settings, store, leads)
         tallying = TallyService(store)
@@ -100,7 +102,11 @@ async def build(settings: Settings) -> Services:
         tracing = tracing_to_collector() if settings.otel else None
         execution = _execution(settings, store, deciding, models, routing, keys, providers, judging, tracing)
         readings = _readings(settings, writer, models, training, tallying, execution, leads)
-        metrics = Metrics(readings if spending is None else replace(readings, day=lambda: spending.standing))
+        if spending is not None:
+            readings = replace(readings, day=lambda: spending.standing)
+        if allowance is not None:
+            readings = replace(readings, allowances=lambda: allowance.standing)
+        metrics = Metrics(readings)
         writer.on_written = metrics.written
     except BaseException:
         store.close()
@@ -115,6 +121,8 @@ async def build(settings: Settings) -> Services:
             if spending is not None:
                 await tallying.catch_up()
                 await spending.start()
+            if allowance is not None:
+                await allowance.start()
             await writer.start()
             if judging is not None:
                 await judging.start()
@@ -146,6 +154,8 @@ async def build(settings: Settings) -> Services:
             await writer.close()
             if retention is not None:
                 await retention.close()
+            if allowance is not None:
+                await allowance.close()
             if spending is not None:
                 await spending.close()
             await tallying.close()
@@ -325,13 +335,26 @@ def base_catalog(settings: Settings) -> Catalog:
 
 
 def _learned(
-    settings: Settings, store: Store, writer: GroupCommitWriter | OutageWriter, models: ModelService, *, leads: Callable[[], bool]
+    settings: Settings,
+    store: Store,
+    writer: GroupCommitWriter | OutageWriter,
+    models: ModelService,
+    *,
+    leads: Callable[[], bool],
+    allowance: AllowanceService | None = None,
 ) -> tuple[RoutingService, TrainingService, RegimeService, SpendingService | None]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = routing_rules(settings)
     pacer, spending = _budgets(settings, store)
     routing = RoutingService(
-        writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id, money=pacer, purse=spending
+        writer,
+        rules,
+        posterior=lambda: training.posterior,
+        clock=time.time,
+        new_id=new_id,
+        money=pacer,
+        purse=spending,
+        allowance=allowance,
     )
 
     def paid(event: OutcomeEvent) -> None:
@@ -368,6 +391,14 @@ def _budgets(settings: Settings, store: Store) -> tuple[Pacer | None, SpendingSe
         pacer.aim(usd if most is None else min(usd, most))
 
     return pacer, SpendingService(store, day, exhausted=Exhausted(settings.budget_exhausted), aim=aim, clock=time.time)
+
+
+def _allowance(settings: Settings, store: Store) -> AllowanceService | None:
+    """What limits a day's exploring; None where nothing does."""
+    quality, usd = settings.exploration_quality_per_day, settings.exploration_usd_per_day
+    if quality is None and usd is None:
+        return None
+    return AllowanceService(store, quality=quality, usd=usd, clock=time.time)
 
 
 def routing_rules(settings: Settings) -> RoutingRules:
@@ -536,9 +567,7 @@ async def _nothing() -> None:
 
 async def _providers(settings: Settings) -> Providers:
     """Every provider that can be called, as the settings say."""
-    timeouts = Timeouts(
-        first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s
-    )
+    timeouts = Timeouts(first_token_s=settings.provider_first_token_s, idle_s=settings.provider_idle_s, total_s=settings.provider_timeout_s)
     return await connect(settings.chosen_providers, settings.provider_urls, timeouts, os.environ, client=Client(settings.openai_client))
 
 

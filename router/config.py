@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     """Expected points of quality that one decision may give up to learn; None sets no limit."""
     exploration_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Expected dollars that it may spend on top."""
+    exploration_quality_per_day: Positive | None = None
+    """Expected points of quality that all decisions of a day (UTC) may give up to learn, over all services; then they explore no more."""
+    exploration_usd_per_day: Positive | None = None
+    """Expected dollars that they may spend on top."""
 
     providers: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*(\s*,\s*[a-z0-9][a-z0-9_-]*)*$")
     """Providers to call, by name and with commas between; None = all that have an SDK and a key. ``scripted`` and the

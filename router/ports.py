@@ -44,6 +44,25 @@ class KeyStore(Protocol):
         ...
 
 
+class AllowanceStore(Protocol):
+    """What was drawn of allowances that all services on the log share, by name and Unix time of a period's first second, in billionths.
+
+    Raises ``StorageUnavailable`` where the database does not answer.
+    """
+
+    def draw_allowance(self, name: str, start: int, *, wanted: int, limit: int) -> int:
+        """Take ``wanted`` of what is left of ``limit``, or what is left, in one transaction."""
+        ...
+
+    def change_allowance(self, name: str, start: int, nano: int) -> None:
+        """Add to what was drawn before, or (below zero) put back."""
+        ...
+
+    def allowances(self, start: int) -> dict[str, int]:
+        """What was drawn in a period, by name."""
+        ...
+
+
 class TallyStore(Protocol):
     """Counts of the log, kept beside it so that no report reads the log itself.
 
@@ -95,7 +114,7 @@ class BatteryStore(Protocol):
         ...
 
 
-class Store(KeyStore, TallyStore, BatteryStore, Protocol):
+class Store(KeyStore, AllowanceStore, TallyStore, BatteryStore, Protocol):
     """Durable log, catalogue changes and snapshots. Implementations: storage.sql.SqlStore, storage.memory.MemoryStore.
 
     Raises ``StorageUnavailable`` where the database does not answer.

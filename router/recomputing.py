@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from learning.arrays import FloatArray
+from learning.choice import Restraint
 from learning.posterior import Posterior
 from router.domain.catalog import Catalog
 from router.domain.events import Committed, Regime, Write
@@ -24,11 +25,12 @@ def decide_again(
     draw: Callable[[str], int] | None = None,
     money: float = 0.0,
     spent: bool = False,
+    allowed: Restraint | None = None,
 ) -> RoutingService | None:
     """What decided under a regime; it writes nothing. None where a release that decided otherwise logged the regime.
 
     ``clock``, ``name`` and ``draw`` say when, under which id and with which draw it decides, ``money`` what a budget made a dollar cost,
-    ``spent`` that the day's money was.
+    ``spent`` that the day's money was, ``allowed`` what was left then of the allowance for exploring.
     """
     kept = {name: value for name, value in regime.policy.items() if name != "pins"}  # what a rules file said was not drawn
     if kept.keys() != {field.name for field in fields(RoutingRules)} - {"salt", "pins"}:
@@ -43,6 +45,7 @@ def decide_again(
         draw=draw,
         money=_AsLogged(money),
         purse=_Purse(spent),
+        allowance=None if allowed is None else _Allowed(allowed),
     )
     routing.use_catalog(Catalog(regime.models))
     routing.use_unavailable(unavailable)
@@ -68,6 +71,19 @@ class _Purse:
 
     def spent(self) -> DayStanding | None:
         return DayStanding(0.0, 0.0, 0.0, 0.0, 0.0, Exhausted.CHEAPEST) if self.empty else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """What a decision was allowed to give up."""
+
+    left: Restraint
+
+    def limits(self) -> Restraint:
+        return self.left
+
+    def used(self, quality: float, usd: float) -> None:
+        del quality, usd
 
 
 class _NoLog:

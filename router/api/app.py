@@ -161,6 +161,7 @@ def _shown(services: Services) -> dashboard.Sources:
         clock=time.time,
         readback=services.readback,
         day=lambda: services.spending.standing if services.spending is not None else None,
+        exploring=(services.settings.exploration_quality_per_day, services.settings.exploration_usd_per_day),
         status_of=errors.status_of,
         evaluation=services.evaluation,
         audit=services.audit,

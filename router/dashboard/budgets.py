@@ -1,5 +1,6 @@
 """API keys: who may do what, and what is left of the budgets."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from starlette.requests import Request
 
 from router.dashboard.sources import Learned, Sources
 from router.domain.keys import ApiKey, window
+from router.domain.spending import day_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,15 @@ async def budgets(_request: Request, sources: Sources, _learned: Learned) -> tup
     now = sources.clock()
     keys, drawn = await sources.keys.known(), await sources.keys.drawn_usd()
     found = [_standing(key, drawn, now) for key in keys]
+    points, usd = sources.exploring
+    used = await asyncio.to_thread(sources.store.allowances, day_of(now)) if points or usd else {}
+    exploring = [
+        (used.get(name, 0) / 1e9 / most, used.get(name, 0) / 1e9, most, kind)
+        for name, most, kind in (("exploration_quality", points, "points"), ("exploration_usd", usd, "usd"))
+        if most is not None
+    ]
     found.sort(key=lambda s: (s.state != "valid", -s.used, s.key.name))
-    return "budgets.html", {"day": sources.day(), "keys": found, "now": now}
+    return "budgets.html", {"day": sources.day(), "exploring": exploring, "keys": found, "now": now}
 
 
 def _standing(key: ApiKey, drawn: dict[tuple[str, int], float], now: float) -> Standing:

@@ -61,6 +61,8 @@ class Sources:
     """Where questions about the log are answered, one after another."""
     day: Callable[[], DayStanding | None]
     """How the day's budget stands; None where there is none."""
+    exploring: tuple[float | None, float | None]
+    """What a day's exploring may cost in points of quality and in USD; None sets no limit."""
     status_of: Callable[[Exception], int]
     """The HTTP status of a refusal."""
     evaluation: EvaluationService | None = None

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from learning.choice import Restraint
 from learning.errors import IncompatibleState
 from learning.posterior import Posterior
 from learning.propensities import SCALE
@@ -48,6 +49,7 @@ class DecideAgain(Protocol):
         draw: Callable[[str], int],
         money: float,
         spent: bool,
+        allowed: Restraint | None,
     ) -> Deciding | None: ...
 
 
@@ -133,6 +135,7 @@ class AuditService:
             draw=lambda _id: int(decision.request["draw"]),
             money=float(decision.request.get("money", 0.0)),
             spent=decision.policy == "budget",
+            allowed=None if "allowed" not in decision.request else Restraint(*decision.request["allowed"]),
         )
         if deciding is None:
             return _unknown(decision, "another release took it, with other settings")

@@ -48,6 +48,8 @@ class Readings:
     release: str
     day: Callable[[], DayStanding | None] = lambda: None
     """The day's budget; None where there is none."""
+    allowances: Callable[[], Mapping[str, tuple[float, float]]] = dict
+    """What this service holds of each of the day's allowances for exploring, and the whole of it."""
 
 
 @dataclass(slots=True)
@@ -196,6 +198,13 @@ class _Standing(Collector):
             limit.add_metric((name,), most)
         yield drawn
         yield limit
+        held = GaugeMetricFamily("pointsman_allowance_held", "Held by this service of a day's allowance for exploring.", labels=("name",))
+        whole = GaugeMetricFamily("pointsman_allowance_limit", "A day's allowance for exploring.", labels=("name",))
+        for name, (left, most) in read.allowances().items():
+            held.add_metric((name,), left)
+            whole.add_metric((name,), most)
+        yield held
+        yield whole
         if (day := read.day()) is not None:
             for name, about, value in (
                 ("day_budget_usd", "What the requests of a day (UTC) may cost.", day.budget_usd),

@@ -10,7 +10,19 @@ import msgspec
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
-from learning.choice import Estimates, Offers, Preference, Restraint, beliefs, choose, estimate, output_tokens
+from learning.choice import (
+    Choice,
+    Estimates,
+    Offers,
+    Preference,
+    Restraint,
+    beliefs,
+    choose,
+    estimate,
+    given_up,
+    output_tokens,
+    tighter,
+)
 from learning.distributions import ndtr
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, encode, to_bytes
@@ -59,6 +71,18 @@ class Purse(Protocol):
 
     def spent(self) -> DayStanding | None:
         """How the day stands where its money is spent, else None."""
+        ...
+
+
+class Allowance(Protocol):
+    """What decisions may give up together for the sake of learning."""
+
+    def limits(self) -> Restraint:
+        """What the next one may."""
+        ...
+
+    def used(self, quality: float, usd: float) -> None:
+        """Take note of what one gave up, in expected points of quality and dollars."""
         ...
 
 
@@ -179,8 +203,11 @@ class RoutingService:
         draw: Callable[[str], int] | None = None,
         money: Money | None = None,
         purse: Purse | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
-        """``draw``: 24 bits for a decision's id; those of the salt unless given. ``money`` keeps a budget, ``purse`` a day's."""
+        """``draw``: 24 bits for a decision's id; those of the salt unless given. ``money`` keeps a budget, ``purse`` a day's, ``allowance``
+        that for exploring.
+        """
         self._writer = writer
         self._rules = rules
         self._posterior = posterior
@@ -189,6 +216,7 @@ class RoutingService:
         self._draw = draw or (lambda decision_id: uniform_draw(rules.salt, decision_id))
         self._money = money
         self._purse = purse
+        self._allowance = allowance
         limits = rules.exploration_quality, rules.exploration_usd
         self._restraint = None if limits == (None, None) else Restraint(*limits)
         self._policies: dict[str, Policy] = {}
@@ -247,6 +275,7 @@ class RoutingService:
         pin = self._pinned(task, standing) if free else None
         arm = self._arm(task, decision_id) if free and pin is None else None
         u, kept, name, forced = 0, None, policy.name, True
+        told: dict[str, Any] = {}
         if named is not None:
             index, propensities, name = 0, np.ones(1), "named"
             reason = "the request names this model"
@@ -262,10 +291,10 @@ class RoutingService:
             reason = f"held back: {self._rules.holdback_share:.0%} of the traffic goes to the baseline, to measure what routing gains"
         elif (kept := self._kept(task, standing, calling)) is not None:
             index, propensities, name = kept.index, np.eye(len(about.models))[kept.index], "episode"
-            reason = kept.reason
+            reason, told = kept.reason, {"kept": kept.told}
         else:
             u = self._draw(decision_id)
-            choice = choose(policy, about, u, estimates, self._restraint)
+            choice, told = self._draw_one(policy, about, u, estimates)
             index, propensities, forced = choice.index, choice.propensities, False
             reason = reason_of(index, about, estimates, standing.relaxed)
         best = about.probability_best
@@ -275,7 +304,7 @@ class RoutingService:
             task_type=task.task_type,
             features_schema=SCHEMA_VERSION,
             features=standing.logged(features, index),
-            request=self._request(task, u) | self._experiment(arm) | standing.paced | ({} if kept is None else {"kept": kept.told}),
+            request=self._request(task, u) | self._experiment(arm) | standing.paced | told,
             eligible=tuple(about.models),
             propensities=tuple(propensities.tolist()),
             model=about.models[index],
@@ -293,6 +322,15 @@ class RoutingService:
             alternatives=alternatives(index, about, estimates, standing.preference, propensities, best),
             expected=expected(estimates, index),
         )
+
+    def _draw_one(self, policy: Policy, about: Beliefs, u: int, estimates: Estimates) -> tuple[Choice, dict[str, Any]]:
+        """A draw, and what the log keeps of the allowance it was made under."""
+        if self._allowance is None:
+            return choose(policy, about, u, estimates, self._restraint), {}
+        limits = self._allowance.limits()
+        choice = choose(policy, about, u, estimates, tighter(self._restraint, limits))
+        self._allowance.used(*given_up(choice.propensities, about, estimates))
+        return choice, {"allowed": [limits.quality, limits.usd]}
 
     def _spent(self) -> DayStanding | None:
         """How the day stands where its money is spent and something is decided all the same; None while there is money.

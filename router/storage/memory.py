@@ -58,6 +58,7 @@ class MemoryStore:
         self._snapshots: list[Snapshot] = []
         self._keys: dict[str, ApiKey] = {}
         self._drawn: dict[tuple[str, int], int] = {}
+        self._allowances: dict[tuple[str, int], int] = {}
         self._tallies = MemoryTallies()
         self._runs: dict[str, BatteryRun] = {}
         self._cells: dict[str, list[BatteryCell]] = {}
@@ -217,6 +218,21 @@ class MemoryStore:
     def drawn_budgets(self) -> dict[tuple[str, int], int]:
         with self._lock:
             return dict(self._drawn)
+
+    def draw_allowance(self, name: str, start: int, *, wanted: int, limit: int) -> int:
+        with self._lock:
+            drawn = self._allowances.get((name, start), 0)
+            taken = max(0, min(wanted, limit - drawn))
+            self._allowances[name, start] = drawn + taken
+            return taken
+
+    def change_allowance(self, name: str, start: int, nano: int) -> None:
+        with self._lock:
+            self._allowances[name, start] += nano
+
+    def allowances(self, start: int) -> dict[str, int]:
+        with self._lock:
+            return {name: drawn for (name, begins), drawn in self._allowances.items() if begins == start}
 
     def count_on(self, limit: int) -> int:
         with self._lock:

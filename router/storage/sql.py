@@ -36,7 +36,7 @@ from router.domain.prices import recosted
 from router.domain.stretch import Stretch, stretch_of
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
-from router.storage import battery_rows, codec, key_rows, pruning, schema, stretches, tally_rows
+from router.storage import allowance_rows, battery_rows, codec, key_rows, pruning, schema, stretches, tally_rows
 from router.storage.cost_rows import COST_EVENTS, COSTS_OF, read_cost, read_cost_event
 from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
 from router.storage.keyed import Keyed, matching
@@ -272,6 +272,18 @@ class SqlStore:
     def drawn_budgets(self) -> dict[tuple[str, int], int]:
         with self._reading() as connection:
             return key_rows.read_drawn(connection)
+
+    def draw_allowance(self, name: str, start: int, *, wanted: int, limit: int) -> int:
+        with self._writing() as connection:
+            return allowance_rows.draw(connection, name, start, wanted, limit)
+
+    def change_allowance(self, name: str, start: int, nano: int) -> None:
+        with self._writing() as connection:
+            allowance_rows.change(connection, name, start, nano)
+
+    def allowances(self, start: int) -> dict[str, int]:
+        with self._reading() as connection:
+            return allowance_rows.read(connection, start)
 
     def count_on(self, limit: int) -> int:
         with self._reading() as connection:

@@ -235,6 +235,14 @@ key_spend = Table(
     Column("drawn_nano_usd", BigInteger, nullable=False),  # spent, or held by a service that may spend it
 )
 
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("start", Counter, primary_key=True, autoincrement=False),  # Unix time of the period's first second
+    Column("drawn_nano", BigInteger, nullable=False),  # billionths used, or held by a service that may use them
+)
+
 tallies = Table(
     "tallies",
     metadata,

@@ -1,6 +1,7 @@
 """The day's budget: shared out by the log, spent once for all services, and a stop that is the operator's choice."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -193,3 +194,21 @@ def test_a_fallback_is_the_next_cheapest_once_the_day_is_spent() -> None:
 class Nowhere:
     async def write(self, record: Write) -> Committed:
         raise AssertionError("these decisions are not logged")
+
+
+async def test_the_pages_and_the_metrics_show_how_the_days_allowances_stand(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = config.load(database_url="memory://", exploration_quality_per_day=2.0, exploration_usd_per_day=0.5, policy="uniform")
+    async with running(settings) as (client, services):
+        decided = (await client.post("/v1/route", json=ASKED)).json()
+        record = services.store.decision(decided["decision_id"])
+        assert record is not None
+        assert record.decision.request["allowed"] == pytest.approx([0.02, 0.005])
+        shown = (await client.get("/metrics")).text
+        assert 'pointsman_allowance_limit{name="exploration_quality"} 2.0\n' in shown
+        held = float(re.findall(r'pointsman_allowance_held\{name="exploration_usd"\} (\S+)', shown)[0])
+        assert 0 <= held <= 0.005
+        page = (await client.get("/budgets")).text
+        assert "Exploring today" in page
+        assert "of 2 points of quality" in page
+        assert AuditService(services.store, decide_again).audit(decided["decision_id"]).exact is True

@@ -554,3 +554,17 @@ def test_a_model_that_is_saved_is_announced_once(store):
     for name in ("new", "newer"):
         store.save_model(Model("acme/new", "acme", name, "x", 1_000), 2.0)
     assert store.read_log(0, 10) == [ArrivalEvent(1, "acme/new")]
+
+
+# allowances
+
+
+def test_an_allowance_is_drawn_once_by_whoever_asks_and_no_further_than_its_limit(store):
+    assert store.allowances(100) == {}
+    assert [store.draw_allowance("a", 100, wanted=40, limit=100) for _ in range(4)] == [40, 40, 20, 0]
+    assert store.draw_allowance("a", 200, wanted=40, limit=100) == 40
+    assert store.draw_allowance("b", 100, wanted=7, limit=0) == 0
+    store.change_allowance("a", 100, -30)
+    assert store.draw_allowance("a", 100, wanted=40, limit=100) == 30
+    assert store.allowances(100) == {"a": 100, "b": 0}
+    assert store.draw_allowance("a", 100, wanted=40, limit=50) == 0

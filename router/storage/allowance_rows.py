@@ -1,0 +1,29 @@
+"""Allowances as rows: what was drawn of each in a period, in billionths."""
+
+from sqlalchemy import Connection, insert, select, update
+
+from router.storage.tables import allowances
+
+
+def draw(connection: Connection, name: str, start: int, wanted: int, limit: int) -> int:
+    """Take ``wanted``, or what is left of ``limit``."""
+    own = (allowances.c.name == name, allowances.c.start == start)
+    drawn = connection.execute(select(allowances.c.drawn_nano).where(*own)).scalar()
+    taken = max(0, min(wanted, limit - (drawn or 0)))
+    if drawn is None:
+        connection.execute(insert(allowances), {"name": name, "start": start, "drawn_nano": taken})
+    elif taken:
+        connection.execute(update(allowances).where(*own).values(drawn_nano=drawn + taken))
+    return taken
+
+
+def change(connection: Connection, name: str, start: int, nano: int) -> None:
+    """Add to what was drawn, or (below zero) put back what was not used."""
+    own = (allowances.c.name == name, allowances.c.start == start)
+    connection.execute(update(allowances).where(*own).values(drawn_nano=allowances.c.drawn_nano + nano))
+
+
+def read(connection: Connection, start: int) -> dict[str, int]:
+    """What was drawn in the period that begins at ``start``, by name."""
+    found = connection.execute(select(allowances).where(allowances.c.start == start))
+    return {row.name: row.drawn_nano for row in found}
