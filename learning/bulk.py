@@ -244,8 +244,7 @@ class _Stretch:
         first, end = self.added[target], int(np.searchsorted(observed.at, count))
         if target is Target.QUALITY:
             agreements = np.flatnonzero(self.block.kind[self.agreed : count] == AGREEMENT) + self.agreed
-            for i in agreements.tolist():
-                statistics.agree(self.block.agreements[self.block.row[i]])
+            statistics.agree_all([self.block.agreements[row] for row in self.block.row[agreements].tolist()])
             self.agreed = count
         if end == first:
             return

@@ -324,6 +324,12 @@ class Statistics:
         """Fold an answer that a judge shares with a trusted one."""
         self.voices.agree(agreement, agreement.weight * self._weigh(agreement.clock, Target.QUALITY))
 
+    def agree_all(self, agreements: Sequence[Agreement]) -> None:
+        """``agree`` of many, none beyond ``reach`` nor later than what was folded."""
+        decayed = self.weights(Target.QUALITY, np.array([agreement.clock for agreement in agreements], dtype=np.int64)).tolist()
+        weights = [agreement.weight * weight for agreement, weight in zip(agreements, decayed, strict=True)]
+        self.voices.agree_all(agreements, weights)
+
     def weigh_voices(self, noise: FloatArray) -> None:
         """Learn anew what every voice is worth, and rebuild the quality sums accordingly; ``noise`` (C,) is that of each cell."""
         self.voices.weigh(self.models, self.cell_model, noise, self.decay(Target.QUALITY))

@@ -1,12 +1,13 @@
 """From what judges say of one answer to what is folded."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from learning.statistics import Observation
 from learning.targets import Target
 from learning.text import Foretold
-from learning.voices import Agreement, Verdict, Voice, Voices
+from learning.voices import Agreement, Score, Verdict, Voice, Voices
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +22,53 @@ class TextScore:
     weight: float
 
 
-def items_of(verdict: Verdict, voices: Voices) -> list[Observation | Agreement | TextScore]:
-    """A change of what judges say of one answer: what they said is taken back, what they say is put in.
+Told = dict[tuple[str, str | None], tuple[Score, float]]
+"""By judge and source: what counts of one answer's scores, with its weight."""
 
-    Of ``voices`` only matters who is trusted.
-    """
-    told = [{(s.judge, s.source): (s, w) for s, w in voices.shares(scores)} for scores in (verdict.before, verdict.after)]
-    items: list[Observation | Agreement | TextScore] = []
-    for sign, mine, other in ((-1.0, told[0], told[1]), (1.0, told[1], told[0])):
-        for name, (score, weight) in mine.items():
-            if other.get(name) != (score, weight):
-                items.append(
-                    Observation(
-                        Target.QUALITY,
-                        verdict.model,
-                        verdict.task_type,
-                        verdict.features,
-                        score.value,
-                        verdict.clock,
-                        sign * weight,
-                        correction=bool(verdict.before),
-                        voice=Voice(score.judge, score.source),
-                    )
-                )
+
+def told_of(scores: Sequence[Score], voices: Voices) -> Told:
+    """What counts of one answer's scores; of ``voices`` only matters who is trusted."""
+    return {(score.judge, score.source): (score, weight) for score, weight in voices.shares(scores)}
+
+
+def changes(before: Told, after: Told) -> list[tuple[Score, float]]:
+    """What is taken back, with negative weights, and what is put in."""
+    gone = [(score, -weight) for name, (score, weight) in before.items() if after.get(name) != (score, weight)]
+    return gone + [(score, weight) for name, (score, weight) in after.items() if before.get(name) != (score, weight)]
+
+
+def text_changes(before: Told, after: Told) -> list[tuple[float, float]]:
+    """The mean score that a text is judged by, with its weight: what is taken back, and what is put in."""
+    found: list[tuple[float, float]] = []
+    for sign, told in ((-1.0, before), (1.0, after)):
+        if weight := math.fsum(w for _, w in told.values()):
+            found.append((math.fsum(s.value * w for s, w in told.values()) / weight, sign * weight))
+    return found
+
+
+def items_of(verdict: Verdict, voices: Voices) -> list[Observation | Agreement | TextScore]:
+    """A change of what judges say of one answer, as what is folded."""
+    before, after = told_of(verdict.before, voices), told_of(verdict.after, voices)
+    model, task_type, clock = verdict.model, verdict.task_type, verdict.clock
+    items: list[Observation | Agreement | TextScore] = [
+        Observation(
+            Target.QUALITY,
+            model,
+            task_type,
+            verdict.features,
+            score.value,
+            clock,
+            weight,
+            correction=bool(verdict.before),
+            voice=Voice(score.judge, score.source),
+        )
+        for score, weight in changes(before, after)
+    ]
     if (foretold := verdict.foretold) is not None:
-        for sign, said in zip((-1.0, 1.0), told, strict=True):
-            if weight := math.fsum(w for _, w in said.values()):
-                mean = math.fsum(s.value * w for s, w in said.values()) / weight
-                items.append(TextScore(foretold, verdict.model, verdict.task_type, verdict.clock, mean, sign * weight))
-    for sign, scores in ((-1.0, verdict.before), (1.0, verdict.after)):
-        items += voices.agreements(scores, verdict.model, verdict.clock, sign)
-    return items
+        items += [TextScore(foretold, model, task_type, clock, mean, weight) for mean, weight in text_changes(before, after)]
+    return [*items, *agreements_of(verdict.before, verdict.after, model, clock, voices)]
+
+
+def agreements_of(before: Sequence[Score], after: Sequence[Score], model: str, clock: int, voices: Voices) -> list[Agreement]:
+    """What a change of one answer's scores tells of its judges."""
+    return voices.agreements(before, model, clock, -1.0) + voices.agreements(after, model, clock, 1.0)

@@ -164,6 +164,7 @@ class Voices:
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         self.trusted = frozenset(trusted)
+        self._trust: dict[str, bool] = {}
         self.names: list[Voice] = []
         self._index: dict[Voice, int] = {}
         self.sums: list[Sums] = []
@@ -176,7 +177,10 @@ class Voices:
 
     def trusts(self, judge: str) -> bool:
         """Whether a judge is trusted, by its name or by what stands before the version in it (``code@1``)."""
-        return judge in self.trusted or judge.partition("@")[0] in self.trusted
+        known = self._trust.get(judge)
+        if known is None:
+            known = self._trust[judge] = judge in self.trusted or judge.partition("@")[0] in self.trusted
+        return known
 
     @property
     def several(self) -> bool:
@@ -252,6 +256,23 @@ class Voices:
         sums = self.pairs.setdefault((agreement.judge, agreement.model), np.zeros(_PAIR))
         sums += weight * np.array([1.0, s, y, s * s, s * y, y * y])
 
+    def agree_all(self, agreements: Sequence[Agreement], weights: Sequence[float]) -> None:
+        """``agree`` of many, in their order."""
+        sums: dict[tuple[str, str], list[float]] = {}
+        for agreement, w in zip(agreements, weights, strict=True):
+            key, s, y = (agreement.judge, agreement.model), agreement.score, agreement.trusted
+            own = sums.get(key)
+            if own is None:
+                own = sums[key] = self.pairs.setdefault(key, np.zeros(_PAIR)).tolist()
+            own[0] += w
+            own[1] += w * s
+            own[2] += w * y
+            own[3] += w * (s * s)
+            own[4] += w * (s * y)
+            own[5] += w * (y * y)
+        for key, own in sums.items():
+            self.pairs[key][:] = own
+
     def scale(self, factor: float) -> None:
         """Multiply everything that decays."""
         for own in self.sums:
@@ -270,6 +291,8 @@ class Voices:
         """The scores of one answer that count, with their weights: one label however many judges spoke, trusted ones alone if any did."""
         spoke = [s for s in scores if s.weight > 0]
         heard = [s for s in spoke if self.trusts(s.judge)] or spoke
+        if len(heard) == 1:
+            return [(heard[0], heard[0].weight)]
         total = math.fsum(s.weight for s in heard)
         return [(s, s.weight / total * max(h.weight for h in heard)) for s in heard]
 

@@ -18,8 +18,8 @@ from learning.learner import Learner
 from learning.statistics import Call, Observation
 from learning.targets import Target
 from learning.text import Foretold
-from learning.verdicts import TextScore, items_of
-from learning.voices import PLAIN, Agreement, Verdict, Voice, Voices
+from learning.verdicts import TextScore, agreements_of, changes, items_of, text_changes, told_of
+from learning.voices import PLAIN, Agreement, Score, Verdict, Voice, Voices
 from router.domain.events import ArrivalEvent, Evidence, RegimeEvent, Status
 from router.domain.evidence import SAYS_NOTHING, evidence, fold
 
@@ -130,6 +130,21 @@ class Gathered:
             self._texts.append((int(seq[i]), text))
         task, served = self._task_of[decision], self._coded(model, self._models)
         self._add(seq, Target.QUALITY, served, task, self._coded(voice, self._voices), decision, clock, score, weight)
+
+    def add_change(
+        self, seq: int, clock: int, decision: int, model: str, before: Sequence[Score], after: Sequence[Score], foretold: Foretold | None
+    ) -> None:
+        """A change of the scores of the quality of one answer: all that were in force, and all that are."""
+        gone, new = told_of(before, self._judges), told_of(after, self._judges)
+        places = self._models[model], int(self._task_of[decision])
+        for score, weight in changes(gone, new):
+            voice = self._voices[Voice(score.judge, score.source)]
+            self._rows.append((seq, int(Target.QUALITY), *places, voice, decision, clock, score.value, weight, bool(before)))
+        if foretold is not None:
+            for mean, weight in text_changes(gone, new):
+                self._texts.append((seq, TextScore(foretold, model, self._task_names[decision], clock, mean, weight)))
+        for agreement in agreements_of(before, after, model, clock, self._judges):
+            self._add_item(seq, agreement)
 
     def add(self, event: Evidence) -> None:
         """Anything by itself."""

@@ -193,7 +193,7 @@ def read_revision(row: Row[Any]) -> Revision:
         at=row.at,
         model=row.model,
         before=None if row.before_score is None else (row.before_score, row.before_weight),
-        others=tuple(_other(*other) for other in _read_others(row.others)),
+        others=tuple(read_others(row.others)),
         idempotency_key=row.idempotency_key,
         comment=row.comment,
         source=row.source or None,
@@ -210,6 +210,11 @@ def model_facts(model: Model) -> str:
 def read_model(facts: str) -> Model:
     """A version of a model from its JSON."""
     return _read_model(facts)
+
+
+def read_others(text: str) -> list[tuple[str, str, float, float, str | None]]:
+    """A decision's other active scores from their JSON: judge, metric, score, weight, source."""
+    return [_other(*other) for other in _read_others(text)]
 
 
 def _other(judge: Any, metric: Any, score: Any, weight: Any, source: Any = None) -> tuple[str, str, float, float, str | None]:

@@ -1,6 +1,7 @@
 """Stretches of the log read by column: only what the fold needs, and no object for a row."""
 
 from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, false, or_,
 from learning.arrays import FloatArray, IntArray
 from learning.features import N_FEATURES, SCHEMA_VERSION
 from learning.text import foretold_of
-from learning.voices import Voice
+from learning.voices import Score, Voice
 from router.domain.events import ArrivalEvent, AttemptEvent, Evidence
 from router.domain.evidence import QUALITY_METRIC
 from router.domain.stretch import Gathered, Stretch
@@ -17,7 +18,6 @@ from router.storage import codec
 from router.storage.cost_rows import COST_EVENTS, read_cost_event
 from router.storage.keyed import Keyed, matching
 from router.storage.regime_rows import REGIME_EVENTS, read_regime_event
-from router.storage.revisions import feedback_event
 from router.storage.tables import arrivals, attempts, decisions, feedback, outcomes
 
 _first: BindParameter[int] = bindparam("first")
@@ -48,7 +48,18 @@ _quality = (feedback.c.seq >= _first, feedback.c.seq < _end, feedback.c.metric =
 SCORES = select(
     feedback.c.seq, feedback.c.decision_seq, feedback.c.model, feedback.c.judge, feedback.c.source, feedback.c.score, feedback.c.weight
 ).where(*_quality, feedback.c.others == "[]", feedback.c.before_score.is_(None), feedback.c.score.is_not(None), feedback.c.weight > 0)
-REVISIONS = select(feedback).where(
+REVISIONS = select(
+    feedback.c.seq,
+    feedback.c.decision_seq,
+    feedback.c.model,
+    feedback.c.judge,
+    feedback.c.source,
+    feedback.c.score,
+    feedback.c.weight,
+    feedback.c.before_score,
+    feedback.c.before_weight,
+    feedback.c.others,
+).where(
     *_quality, or_(feedback.c.others != "[]", feedback.c.before_score.is_not(None), feedback.c.score.is_(None), feedback.c.weight <= 0)
 )
 
@@ -57,9 +68,9 @@ def read_stretch(connection: Connection, first: int, end: int, trusted: Collecti
     """Positions ``first`` to before ``end``; None where features were encoded in another way than today's."""
     span = {"first": first, "end": end}
     outcome, score = _columns(connection, OUTCOMES, span), _columns(connection, SCORES, span)
-    revised = [codec.read_revision(row) for row in connection.execute(REVISIONS, span)]
+    revised = _columns(connection, REVISIONS, span)
     costs: list[Any] = list(connection.execute(COST_EVENTS, span))
-    wanted = np.array([*outcome[1], *score[1], *(revision.decision_seq for revision in revised)], dtype=np.int64)
+    wanted = np.array([*outcome[1], *score[1], *revised[1]], dtype=np.int64)
     decided = _Decided(connection, wanted)
     if not decided.readable or any(cost.features_schema != SCHEMA_VERSION for cost in costs):
         return None
@@ -77,10 +88,24 @@ def read_stretch(connection: Connection, first: int, end: int, trusted: Collecti
     gathered.add_scores(seq, clock, which, score[2], heard, value, weight, read)
     for event in (*_others(connection, span), *map(read_cost_event, costs)):
         gathered.add(event)
-    for revision in revised:
-        (own,) = decided.place(np.array([revision.decision_seq])).tolist()
-        gathered.add(feedback_event(revision, "", decided.task_type[own], SCHEMA_VERSION, decided.raw[own]))
+    which = decided.place(np.array(revised[1], dtype=np.int64))
+    for own, row in zip(which.tolist(), zip(*revised, strict=True), strict=True):
+        before, after = _in_force(*row[3:])
+        gathered.add_change(row[0], row[1], own, row[2], before, after, decided.foretold.get(own))
     return gathered.stretch()
+
+
+def _in_force(
+    judge: str, source: str, score: float | None, weight: float, before: float | None, before_weight: float, others: str
+) -> tuple[list[Score], list[Score]]:
+    """The scores of the quality of one answer before and after a revision, in the order in which the fold takes them."""
+    rest = [Score(name, sent, told, w) for name, metric, told, w, sent in codec.read_others(others) if metric == QUALITY_METRIC]
+    both = [*rest], [*rest]
+    for scores, told, w in zip(both, (before, score), (before_weight, weight), strict=True):
+        if told is not None:
+            scores.append(Score(judge, source or None, told, w))
+        scores.sort(key=attrgetter("judge"))
+    return both
 
 
 def _others(connection: Connection, span: dict[str, int]) -> Iterable[Evidence]:
