@@ -127,7 +127,7 @@ async def test_what_nobody_waits_for_goes_with_the_next_or_alone_after_a_moment(
 async def test_lingering_waits_for_company(make):
     store = GatedStore()
     store.gate.set()
-    async with running(store, linger_s=0.2) as writer:
+    async with running(store, linger_s=1.0) as writer:
         first = asyncio.create_task(writer.write(make.decision("d1")))
         await asyncio.sleep(0.05)
         await asyncio.gather(first, writer.write(make.decision("d2")))
