@@ -41,7 +41,7 @@ async def chat_completions(request: Request) -> Response:
         key_id = await allow(request, CHAT)
         services = services_of(request)
         chat = await read(request, ChatRequest)
-        call = replace(to_call(chat, services.default_weights, key_id), trace=_trace(request))
+        call = to_call(chat, services.default_weights, key_id, _trace(request))
         if services.texts is not None:
             said = await services.texts.read([message.text for message in call.request.messages])
             call = replace(call, task=replace(call.task, text=said))

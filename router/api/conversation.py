@@ -1,5 +1,6 @@
 """Chat requests in OpenAI's shape: what they may hold, and the call that they ask for."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
@@ -163,7 +164,7 @@ class ChatRequest(BaseModel):
     router: RouterOptions = Field(default_factory=RouterOptions)  # as a default it would be copied deeply
 
 
-def to_call(chat: ChatRequest, default: tasks.Weights, key_id: str | None) -> Call:
+def to_call(chat: ChatRequest, default: tasks.Weights, key_id: str | None, trace: Mapping[str, str]) -> Call:
     """The call that a request asks for."""
     named = None if chat.model == "auto" or chat.model.startswith("auto:") else chat.model
     options = chat.router
@@ -197,7 +198,7 @@ def to_call(chat: ChatRequest, default: tasks.Weights, key_id: str | None) -> Ca
         extra=chat.model_extra or {},
         metadata={"task_type": task.task_type},
     )
-    return Call(task, request, named, may_switch, key_id)
+    return Call(task, request, named, may_switch, key_id, trace)
 
 
 def _needs(chat: ChatRequest) -> frozenset[Capability]:

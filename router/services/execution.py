@@ -86,7 +86,8 @@ class ExecutionService:
                 raise
             served = run.served(tried, completion)
             await run.logged()
-            served = replace(served, decision=run.decision)
+            if served.decision is not run.decision:  # the log did not take it
+                served = replace(served, decision=run.decision)
             self._note(call, served)
             return served
 

@@ -166,8 +166,10 @@ class Run:
         self._means.switching.left(tried.model)
         read, made = self._call.task.context_tokens, estimate_tokens("".join(tried.text))
         cost = self._means.billing.cost_of_part(tried.model, read, made)
-        attempt = replace(
-            self._attempt(tried, Status.CANCELLED, tried.elapsed_s),
+        attempt = self._attempt(
+            tried,
+            Status.CANCELLED,
+            tried.elapsed_s,
             ttft_s=tried.ttft_s,
             input_tokens=read,
             output_tokens=made,
@@ -181,8 +183,10 @@ class Run:
         self._means.switching.succeeded(tried.model)
         cost, source = self._means.billing.cost(completion, self._images)
         usage = completion.usage
-        attempt = replace(
-            self._attempt(tried, Status.OK, completion.latency_s),
+        attempt = self._attempt(
+            tried,
+            Status.OK,
+            completion.latency_s,
             ttft_s=completion.ttft_s,
             input_tokens=None if usage is None else usage.input_tokens,
             output_tokens=None if usage is None else usage.output_tokens,
@@ -206,15 +210,15 @@ class Run:
             return False
         return True
 
-    def _attempt(self, tried: Tried, status: Status, latency_s: float) -> Attempt:
-        number = len(self._made) + 1
-        return Attempt(
-            self.decision.id, number, tried.model, status, tried.at, forced=number > 1 or self.decision.forced, latency_s=latency_s
-        )
+    def _attempt(self, tried: Tried, status: Status, latency_s: float, **more: Any) -> Attempt:
+        number, forced = len(self._made) + 1, bool(self._made) or self.decision.forced
+        return Attempt(self.decision.id, number, tried.model, status, tried.at, forced=forced, latency_s=latency_s, **more)
 
     def _failed(self, tried: Tried, exc: AdapterError, *, last: bool) -> None:
-        attempt = replace(
-            self._attempt(tried, status_of(exc), tried.elapsed_s),
+        attempt = self._attempt(
+            tried,
+            status_of(exc),
+            tried.elapsed_s,
             last=last,
             error=type(exc).__name__,
             http_status=exc.status,

@@ -459,6 +459,8 @@ def _view(connection: Connection, writes: Sequence[Write]) -> View:
     if any(isinstance(write, Attempt) for write in writes):
         for row in matching(connection, ATTEMPT_NUMBERS, list(by_seq)):
             by_seq[row.decision_seq].attempts[row.number] = row.seq
+    if not (feedback_ids or keys):
+        return view  # what is known of scores concerns further scores only
     for row in matching(connection, FEEDBACK_OF, list(by_seq)):
         revision, known = codec.read_revision(row), by_seq[row.decision_seq]
         known.scores[(revision.judge, revision.metric)] = revision
