@@ -1,12 +1,9 @@
 """The one place that builds the service from its settings."""
 
 import asyncio
-import gc
 import os
 import random
 import secrets
-import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,7 +14,6 @@ import structlog
 
 from adapters.openai_calls import Client
 from adapters.types import Timeouts
-from learning import distributions
 from learning.pacing import Pacer
 from router import config, telemetry
 from router.api.services import Services
@@ -30,7 +26,7 @@ from router.domain.models import Price
 from router.domain.pins import Pin
 from router.domain.spending import Exhausted
 from router.domain.tasks import Weights
-from router.errors import ConfigurationInvalid, RouterError, StorageUnavailable
+from router.errors import RouterError
 from router.ports import Store
 from router.recomputing import decide_again
 from router.services.allowance import AllowanceService
@@ -195,92 +191,6 @@ async def build(settings: Settings) -> Services:
         audit=AuditService(store, decide_again),
         history=HistoryService(store, Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
     )
-
-
-def run(
-    settings: Settings,
-    *,
-    listener: socket.socket | None = None,
-    on_listening: Callable[[str, Callable[[], None]], None] | None = None,
-) -> None:
-    """``serve`` on the fastest event loop there is, until the process is told to stop."""
-    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        runner.run(serve(settings, listener=listener, on_listening=on_listening))
-
-
-def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # it does not exist for Windows
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-async def serve(
-    settings: Settings,
-    *,
-    listener: socket.socket | None = None,
-    on_listening: Callable[[str, Callable[[], None]], None] | None = None,
-) -> None:
-    """Serve HTTP until the process is told to stop, on ``listener`` or on the settings' host and port.
-
-    ``on_listening`` gets the address and a function that stops the server in order.
-    Raises what ``build`` raises, ``ConfigurationInvalid`` where the address cannot be used, ``StorageUnavailable``.
-    """
-    import uvicorn  # here: only a server needs one
-
-    from router.api.app import create_app
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            gc.collect()
-            gc.freeze()  # what start-up made stays: not walking it again and again saves a twentieth of a call's CPU, and pauses
-            threading.Thread(target=distributions.load, name="load", daemon=True).start()  # before the first decision needs it
-            if self.started and on_listening is not None:
-                on_listening(_address(listening), self.stop)
-
-        def stop(self) -> None:
-            self.should_exit = True
-
-    telemetry.configure(settings.log_level, settings.log_format)
-    for name in config.unknown_variables(os.environ):
-        log.warning("settings.unknown_variable", variable=name, remedy="correct its name or remove it")
-    listening = _listen(settings) if listener is None else listener
-    with listening:
-        server = Server(
-            uvicorn.Config(
-                create_app(await build(settings)),
-                log_config=None,
-                access_log=False,  # a line per request costs a third of a request
-                server_header=False,
-                lifespan="on",
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=10,
-            )
-        )
-        await server.serve(sockets=[listening])
-    if not server.started:
-        raise StorageUnavailable("the service did not start", remedy="its log says why; 'pointsman db check' looks at the database")
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Take the address before anything is built, so that one in use costs nothing."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as exc:
-        raise ConfigurationInvalid(
-            f"port {settings.port} of {settings.host} cannot be used ({os.strerror(exc.errno or 0)})",
-            field="port",
-            remedy="stop what listens there, or choose another with --port or POINTSMAN_PORT",
-        ) from exc
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def open_store(settings: Settings) -> tuple[Store, str]:

@@ -38,8 +38,7 @@ def serve(
 
 def _run(overrides: dict[str, Any]) -> None:
     gc.disable()  # what imports make stays: looking for garbage among it takes a seventh of a start
-    from router import bootstrap, config
-    from router.api import app as _app  # noqa: F401 - with the rest, while nothing is collected
+    from router import config, serving
 
     gc.freeze()
     gc.enable()
@@ -51,7 +50,7 @@ def _run(overrides: dict[str, Any]) -> None:
         print(_providers(settings), flush=True)
         print(f"{_access(settings)} Stop with Ctrl-C.", flush=True)
 
-    bootstrap.run(settings, on_listening=announce)
+    serving.run(settings, on_listening=announce)
 
 
 def _providers(settings: "Settings") -> str:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from router import bootstrap, config
+from router import config, serving
 from router.errors import RouterError
 
 
@@ -20,7 +20,7 @@ def main() -> int:
 
     try:
         settings = config.load(**overrides)
-        bootstrap.run(settings, listener=socket.create_server(("127.0.0.1", 0), backlog=2048), on_listening=announce)
+        serving.run(settings, listener=socket.create_server(("127.0.0.1", 0), backlog=2048), on_listening=announce)
     except RouterError as exc:
         _say({"error": [exc.message, exc.field, exc.remedy]})
         return 2

@@ -111,7 +111,7 @@ async def test_process_stops_in_order_when_it_is_told_to(tmp_path: Path) -> None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = "import asyncio\nfrom router import bootstrap, config\nasyncio.run(bootstrap.serve(config.load()))\n"
+    program = "import asyncio\nfrom router import config, serving\nasyncio.run(serving.serve(config.load()))\n"
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(Path(bootstrap.__file__).parents[1])]),
