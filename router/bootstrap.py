@@ -114,6 +114,8 @@ async def build(settings: Settings) -> Services:
             await models.announce()
             await training.start()
             await tallying.start()
+            if texts is not None:
+                await texts.read(["ready"])  # an embedding model takes seconds to load
             if spending is not None:
                 await tallying.catch_up()
                 await spending.start()

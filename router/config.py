@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     text_features: Literal["off", "hashed", "embedding"] = "off"
     """What the log keeps of a task's text, for decisions to use where it proves its worth: nothing, 32 hashed sums of its words, or as many
-    numbers of an embedding model (extra ``embeddings``; some 10 ms of CPU per request)."""
+    numbers of an embedding model (extra ``embeddings``; 15 to 90 ms of CPU per request)."""
 
     budget_usd_per_request: Positive | None = None
     """What a request may cost on average: money gets dearer until it holds."""
@@ -152,6 +152,13 @@ class Settings(BaseSettings):
     def _somebody_judges(self) -> Self:
         if self.judge_share and not self.judge_models:
             raise PydanticCustomError("judge_models", "judge_models must name who judges where judge_share is above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_day_pays_a_request(self) -> Self:
+        day, request = self.budget_usd_per_day, self.budget_usd_per_request
+        if day is not None and request is not None and request > day:
+            raise PydanticCustomError("budget", "budget_usd_per_day must not be below budget_usd_per_request")
         return self
 
     @property

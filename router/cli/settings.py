@@ -105,6 +105,7 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
     from router import config
     from router.bootstrap import base_catalog
     from router.errors import ConfigurationInvalid, RouterError
+    from router.services.texts import projection
     from router.storage import schema
 
     found: list[RouterError] = []
@@ -119,6 +120,10 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
         make(settings.policy, **settings.policy_parameters)
     except LearningError as exc:
         found.append(ConfigurationInvalid(str(exc), field="policy", remedy="correct policy or policy_parameters"))
+    try:
+        projection(settings.text_features, field="text_features")
+    except RouterError as exc:
+        found.append(exc)
     try:
         if not config.is_loopback(settings.host) and not _has_keys(settings):
             found.append(config.open_to_others())

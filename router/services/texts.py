@@ -12,7 +12,7 @@ PROJECTIONS = ("off", "hashed", "embedding")
 
 
 class TextReader:
-    """Projects texts. An embedding model works in a thread: it takes some 10 ms of CPU for each text, and the loop must go on."""
+    """Projects texts. An embedding model works in a thread: it takes 15 to 90 ms of CPU for each text, and the loop must go on."""
 
     def __init__(self, project: Callable[[str], bytes], *, slow: bool) -> None:
         self._project = project

@@ -110,3 +110,10 @@ def test_secrets_stay_out_of_the_representation() -> None:
     settings = config.load(database_url=f"sqlite://u:{MARKER}@h/d", salt=MARKER * 2)
     assert MARKER not in repr(settings)
     assert MARKER not in str(settings)
+
+
+def test_a_day_must_pay_for_a_request() -> None:
+    assert "budget_usd_per_day" in refused(budget_usd_per_day=0.01, budget_usd_per_request=0.02).message
+    assert config.load(budget_usd_per_day=0.02, budget_usd_per_request=0.02).budget_exhausted == "cheapest"
+    assert refused(budget_usd_per_day=0.0).field == "budget_usd_per_day"
+    assert refused(text_features="all").field == "text_features"

