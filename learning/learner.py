@@ -121,14 +121,10 @@ class Learner:
         self.texts: dict[int, TextEvidence] = {}
         """By ``Projection``; empty where no text was read."""
         self._beliefs: dict[int, tuple[object, _Names, TextBelief]] = {}
-        self._behind = False
-        """Whether the sums have moved on without what is derived from them."""
         self.watch = watch if watch is not None else Watch()
         self.joined: dict[str, float] = {}
         """Labels that all models had together when a model became known; only where they were many."""
         self.align()
-        for state in self._targets:
-            state.rebuild(self.statistics)
 
     @classmethod
     def restore(
@@ -149,7 +145,6 @@ class Learner:
         for state, common, counts in zip(learner._targets, commons, counters, strict=True):
             state.common = common
             state.total, state.since_fit, state.decay = int(counts["total"]), int(counts["since_fit"]), float(counts["decay"])
-            state.rebuild(statistics)
         return learner
 
     def folds_by(self, half_life: float, trusted: Sequence[str]) -> bool:
@@ -193,38 +188,25 @@ class Learner:
         for model in sorted(models):
             self.statistics.model_index(model)
         self.align()
-        self._rebuild()
-
-    def _rebuild(self) -> None:
-        for state in self._targets:
-            state.rebuild(self.statistics)
-        self._behind = False
-
-    def _catch_up(self) -> None:
-        if self._behind:
-            self._rebuild()
 
     def align(self) -> None:
-        """Give every model of the statistics its covariate."""
+        """Give every model of the statistics its covariate; what is derived follows when it is read."""
         models = self.statistics.models
         for state in self._targets:
+            state.stale = True
             state.covariate = np.array([_covariate(state.target, self._facts.get(m)) for m in models])
         self._arm_count = len(models)
         self._layout = self._posterior = self._billed = self._failures = None
 
     def fold(self, observation: Observation) -> None:
         """Fold one observation; see ``Statistics.add`` for what is refused."""
-        self._catch_up()
         n_cells, anchor = self.statistics.n_cells, self.statistics.anchor
         alarm = self.watch.look(self.statistics, observation)
         cell = self.statistics.add(observation)
         if self.statistics.anchor != anchor:
-            self.align()
             self._weigh_anew()
-        elif len(self.statistics.models) != self._arm_count:
+        if len(self.statistics.models) != self._arm_count:
             self.align()
-            for state in self._targets:
-                state.rebuild(self.statistics)
         elif self.statistics.n_cells != n_cells:
             for state in self._targets:
                 state.extend(self.statistics)
@@ -259,7 +241,8 @@ class Learner:
 
     def moved(self) -> None:
         """Take note that the sums have moved on."""
-        self._behind = True
+        for state in self._targets:
+            state.stale = True
         self._layout = self._posterior = self._billed = self._failures = None
 
     def answer(self, alarm: Alarm) -> None:
@@ -326,13 +309,10 @@ class Learner:
 
     def fold_call(self, call: Call) -> None:
         """Fold one finished call into the reliability of its model."""
-        self._catch_up()
         anchor = self.statistics.anchor
         self.statistics.add_call(call)
         if len(self.statistics.models) != self._arm_count:
             self.align()
-            for state in self._targets:
-                state.rebuild(self.statistics)
         if self.statistics.anchor != anchor:
             self._weigh_anew()
         self._posterior = self._failures = None
@@ -341,7 +321,7 @@ class Learner:
         """Read every target as of now: the anchor has moved, and with it what the sums are multiples of."""
         for state in self._targets:
             state.decay = self.statistics.decay(state.target)
-        self._rebuild()
+            state.stale = True
 
     def advance(self, seq: int) -> None:
         """Say that the log is folded up to ``seq``."""
@@ -356,7 +336,6 @@ class Learner:
     def posterior(self, only: Collection[Target] = tuple(Target), *, intervals: bool = True) -> Posterior:
         """The immutable posterior as of now; targets outside ``only``, and intervals unless asked for, may be those of an earlier call."""
         if self._posterior is None or not self._fresh.issuperset(only) or (intervals and not self._spread):
-            self._catch_up()
             self._fresh = frozenset(only) if self._posterior is None else self._fresh.union(only)
             self._spread = intervals
             statistics, names = self.statistics, self._names()

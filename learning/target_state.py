@@ -51,6 +51,8 @@ class TargetState:
         self.unspread: set[int] = set()
         """Models whose ``common_variance`` is behind: it costs as much as the rest, and only intervals need it."""
         self.published: TargetPosterior | None = None
+        self.stale = True
+        """Whether all of the above has to be worked out anew before it is read."""
 
     def take(self, count: int) -> list[int]:
         """Take note of further observations; after which of them, counted from 1, the common part should be refitted."""
@@ -70,13 +72,13 @@ class TargetState:
         return due
 
     def refit(self, statistics: Statistics) -> None:
-        """Refit the common part and recompute every model and cell."""
+        """Refit the common part, which every model and cell follows when it is next read."""
         self.fit(statistics)
         self.since_fit = 0
-        self.rebuild(statistics)
+        self.stale = True
 
     def fit(self, statistics: Statistics) -> None:
-        """Read the statistics as of now and refit the common part; models and cells are as before until ``rebuild``."""
+        """Read the statistics as of now and refit the common part."""
         self.decay = statistics.decay(self.target)
         if self.target is Target.QUALITY and statistics.voices.several:
             statistics.weigh_voices(self._fitted(statistics.cell_task)[1])
@@ -94,7 +96,7 @@ class TargetState:
             n_tasks=len(statistics.task_types),
         )
 
-    def rebuild(self, statistics: Statistics) -> None:
+    def _rebuild(self, statistics: Statistics) -> None:
         """Recompute every model and cell under the present common part."""
         cells = self._cells(statistics)
         K, C, d = cells.n_models, len(cells.model), N_FEATURES
@@ -115,6 +117,7 @@ class TargetState:
         self._set_models(range(K))
         self.dirty.clear()
         self.published = None
+        self.stale = False
 
     def _set_cells(self, cell: IntArray, task: IntArray, gram: FloatArray, moment: FloatArray) -> None:
         ease, noise = self._fitted(task)
@@ -181,12 +184,14 @@ class TargetState:
         """Take note that an observation changed a cell; refit where it is time."""
         if self.take(1):
             self.refit(statistics)
-        else:
+        elif not self.stale:
             self.extend(statistics)
             self.dirty.add(cell)
 
     def extend(self, statistics: Statistics) -> None:
         """Make room for cells and task types that are new, as if they had no evidence yet."""
+        if self.stale:
+            return
         have, want = len(self.effect) - 1, statistics.n_cells
         if want > have:
             new = want - have
@@ -217,6 +222,8 @@ class TargetState:
 
     def publish(self, statistics: Statistics, fresh: bool, intervals: bool) -> TargetPosterior:
         """The immutable value, rebuilt only where something changed and, unless ``fresh``, the layout too."""
+        if self.stale:
+            self._rebuild(statistics)
         if self.published is None or (fresh and (self.dirty or (intervals and self.unspread))):
             self.refresh(statistics)
             if intervals and self.unspread:

@@ -124,11 +124,14 @@ def same(one: Learner, other: Learner) -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(world=worlds, data=st.data())
-def test_however_a_log_is_divided_the_learner_is_the_same(world: World, data: st.DataObject) -> None:
+def test_however_a_log_is_divided_and_saved_between_the_learner_is_the_same(world: World, data: st.DataObject) -> None:
     log = log_of(world)
     ends = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=3)))
     learner = learner_of(world)
     for first, end in zip([0, *ends], [*ends, len(log)], strict=True):
+        if data.draw(st.booleans()):
+            learner = state.load(state.save(learner), FACTS)
+            learner.watch.watched = TOUCHY
         fold_block(learner, block_of(log[first:end]))
     same(one_by_one(world, log), learner)
 
