@@ -215,11 +215,10 @@ class Watch:
         half_life: float,
     ) -> tuple[float, float, float]:
         """A cell's sums as they were before the values since a suspected change, which would draw the comparison towards themselves."""
-        since = own.since_top() if own.top > whole.top else whole.since_top()
+        since = suspected_since(own, whole)
         for old in kept:
             if old[0] >= since and old[1] == voice and old[2] > 0.0:
-                factor = 2.0 ** (-(now - old[5]) / half_life)
-                return (old[2] * factor, old[3] * factor, old[4] * factor) if old[2] * factor >= FIRM_REFERENCE else sums
+                return reference((old[2], old[3], old[4]), 2.0 ** (-(now - old[5]) / half_life)) or sums
         return sums
 
     def alarm(self, place: Place, stream: Stream, clock: int) -> Alarm | None:
@@ -322,6 +321,17 @@ class Watch:
             watch.kept[place] = deque([_unrow(row, voices) for row in rows[first : first + count]], watch.watched[place[0]].kept)
             first += count
         return watch
+
+
+def suspected_since(own: Stream, whole: Stream) -> int:
+    """The log position from which on values may be those of a changed model."""
+    return own.since_top() if own.top > whole.top else whole.since_top()
+
+
+def reference(sums: tuple[float, float, float], factor: float) -> tuple[float, float, float] | None:
+    """Sums of the past as of now, where they are firm enough to be compared with."""
+    n, total, square = sums
+    return (n * factor, total * factor, square * factor) if n * factor >= FIRM_REFERENCE else None
 
 
 _ROW = 10 + N_FEATURES

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.detectors import SLOPES_EVERY, SUSPICION, Stream, compare, compare_all, fit_slopes, slopes_at
-from learning.drift import Alarm, Kept, Watch
+from learning.drift import Alarm, Kept, Watch, reference, suspected_since
 from learning.running import Running, unpack
 from learning.targets import Target
 from learning.voices import Voice
@@ -105,38 +105,52 @@ def scan(watch: Watch, watching: Sequence[Watching], voices: Sequence[Voice], fe
 
 
 def _scan(watch: Watch, watching: Sequence[Watching], voices: Sequence[Voice], features: FloatArray) -> tuple[int, Alarm] | None:
+    values = _InOrder(watching)
+    clocks, voice = values.clock, values.voice
+    changed: dict[int, tuple[float, float]] = {}  # expectation and deviation of the values that were compared under suspicion
     touched: list[deque[Any]] = []
     places: list[Any] = [None] * sum(len(own.cells) for own in watching)
     try:
-        for item, p, clock, gains, expected, sd, n, total, square, now, value, weight, voice, row, slope in _in_order(watching):
+        for j, (p, gains) in enumerate(zip(values.place, values.gains, strict=True)):
             place = places[p]
             if place is None:
                 place = places[p] = _place(watch, watching, p)
                 touched.append(place[2])
             own, whole, kept, log_threshold, target, model, task_type, slack, half_life = place
+            clock = clocks[j]
             if own.top > SUSPICION or whole.top > SUSPICION:
-                before = n, total, square
-                sums = watch.unsuspected(before, own, whole, kept, voices[voice], now, half_life)
-                if sums is not before:
-                    expected, sd, gains = compare(target, value, sums, slope, slack)
+                since, mine = suspected_since(own, whole), voice[j]
+                sums = None
+                for old in kept:
+                    if type(old) is int:
+                        if clocks[old] >= since and voice[old] == mine:
+                            sums = reference(values.sums(old), 2.0 ** (-(values.now(j) - values.now(old)) / half_life))
+                            break
+                    elif old[0] >= since and old[1] == voices[mine] and old[2] > 0.0:
+                        sums = reference(old[2:5], 2.0 ** (-(values.now(j) - old[5]) / half_life))
+                        break
+                if sums is not None:
+                    expected, sd, gains = compare(target, values.value(j), sums, values.slope(j), slack)
+                    changed[j] = expected, sd
+                    weight = values.weight(j)
                     if weight < 1.0:
                         gains = [weight * gain for gain in gains]
-            kept.append((clock, voices[voice], n, total, square, now, value, weight, expected, sd, row))
+            kept.append(j)
             own.step(gains, clock)
             if own.top > log_threshold:
-                _finish(touched, features)
+                values.settle(touched, changed, voices, features)
                 alarm = watch.alarm((target, model, task_type), own, clock)
                 if alarm is not None:
-                    return item, alarm
+                    return values.item(j), alarm
             whole.step(gains, clock)
             if whole.top > log_threshold:
-                _finish(touched, features)
+                values.settle(touched, changed, voices, features)
                 alarm = watch.alarm((target, model, None), whole, clock)
                 if alarm is not None:
-                    return item, alarm
+                    return values.item(j), alarm
         return None
     finally:
-        _finish(touched, features)
+        values.settle(touched, changed, voices, features)
 
 
 def _place(watch: Watch, watching: Sequence[Watching], p: int) -> tuple[Any, ...]:
@@ -149,41 +163,63 @@ def _place(watch: Watch, watching: Sequence[Watching], p: int) -> tuple[Any, ...
     raise AssertionError("every place is one of these")
 
 
-def _in_order(watching: Sequence[Watching]) -> Any:
-    """One tuple for every value of all targets, in the order of the log."""
-    offset = np.cumsum([0, *(len(own.cells) for own in watching)])
-    item = np.concatenate([own.looked.item for own in watching])
-    order = np.argsort(item)
+class _InOrder:
+    """The values of all targets in the order of the log: as lists what every one is asked for, else as arrays."""
 
-    def column(*parts: Any) -> list[Any]:
-        found: list[Any] = np.concatenate(parts)[order].tolist()
-        return found
+    def __init__(self, watching: Sequence[Watching]) -> None:
+        offset = np.cumsum([0, *(len(own.cells) for own in watching)]).tolist()
+        looked = [own.looked for own in watching]
+        item = np.concatenate([own.item for own in looked])
+        order = np.argsort(item)
 
-    return zip(
-        column(item),
-        column(*(own.own + first for own, first in zip(watching, offset.tolist(), strict=False))),
-        column(*(own.looked.clock for own in watching)),
-        column(*(own.gains for own in watching)),
-        column(*(own.expected for own in watching)),
-        column(*(own.sd for own in watching)),
-        column(*(own.sums[0] for own in watching)),
-        column(*(own.sums[1] for own in watching)),
-        column(*(own.sums[2] for own in watching)),
-        column(*(own.looked.now for own in watching)),
-        column(*(own.looked.value for own in watching)),
-        column(*(own.looked.weight for own in watching)),
-        column(*(own.looked.voice for own in watching)),
-        column(*(own.looked.row for own in watching)),
-        column(*(own.slope for own in watching)),
-        strict=True,
-    )
+        def joined(parts: Iterable[Any]) -> Any:
+            return np.concatenate(list(parts))[order]
 
+        self.place: list[int] = joined(own.own + first for own, first in zip(watching, offset, strict=False)).tolist()
+        self.gains: list[list[float]] = joined(own.gains for own in watching).tolist()
+        self.clock: list[int] = joined(own.clock for own in looked).tolist()
+        self.voice: list[int] = joined(own.voice for own in looked).tolist()
+        self._whole: IntArray = np.stack([item[order], joined(own.now for own in looked), joined(own.row for own in looked)], axis=1)
+        told = [(*own.sums, own.looked.value, own.looked.weight, own.expected, own.sd, own.slope) for own in watching]
+        self._told: FloatArray = joined(np.stack(columns, axis=1) for columns in told)
 
-def _finish(touched: Sequence[deque[Any]], features: FloatArray) -> None:
-    """Replace the numbers of rows in what was kept by the features that they stand for."""
-    for kept in touched:
-        for i in range(len(kept) - 1, -1, -1):
-            old = kept[i]
-            if type(old) is Kept:
-                break
-            kept[i] = Kept._make((*old[:10], features[old[10]].copy()))
+    def item(self, j: int) -> int:
+        """Which item a value is."""
+        return int(self._whole[j, 0])
+
+    def now(self, j: int) -> int:
+        """The newest position folded before it."""
+        return int(self._whole[j, 1])
+
+    def sums(self, j: int) -> tuple[float, float, float]:
+        """What it is compared with."""
+        n, total, square = self._told[j, :3].tolist()
+        return n, total, square
+
+    def value(self, j: int) -> float:
+        """Itself."""
+        return float(self._told[j, 3])
+
+    def weight(self, j: int) -> float:
+        """Without decay."""
+        return float(self._told[j, 4])
+
+    def slope(self, j: int) -> float:
+        """What its features add."""
+        return float(self._told[j, 7])
+
+    def settle(
+        self, touched: Sequence[deque[Any]], changed: Mapping[int, tuple[float, float]], voices: Sequence[Voice], features: FloatArray
+    ) -> None:
+        """Put what was kept in the place of the numbers that stand for it."""
+        for kept in touched:
+            for i in range(len(kept) - 1, -1, -1):
+                j = kept[i]
+                if type(j) is not int:
+                    break
+                n, total, square, value, weight, expected, sd, _ = self._told[j].tolist()
+                expected, sd = changed.get(j, (expected, sd))
+                _, now, row = self._whole[j].tolist()
+                kept[i] = Kept(
+                    self.clock[j], voices[self.voice[j]], n, total, square, now, value, weight, expected, sd, features[row].copy()
+                )

@@ -122,7 +122,7 @@ def same(one: Learner, other: Learner) -> None:
     identical(one.posterior(), other.posterior())
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(world=worlds, data=st.data())
 def test_however_a_log_is_divided_and_saved_between_the_learner_is_the_same(world: World, data: st.DataObject) -> None:
     log = log_of(world)
