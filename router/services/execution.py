@@ -34,7 +34,7 @@ EPISODES_REMEMBERED = 10_000
 class Routing(NextBest, Protocol):
     """Decides."""
 
-    def decide(self, task: Task, calling: Calling | None = None) -> Decision: ...
+    def decide(self, task: Task, calling: Calling | None = None, *, explained: bool = True) -> Decision: ...
 
     def cost_at_most(self, task: Task, model_id: str) -> float | None: ...
 
@@ -141,7 +141,7 @@ class ExecutionService:
         budget = purse.budget_usd(call.key_id)
         if budget is not None:
             call = replace(call, task=call.task.costing_at_most(budget))
-        decision = self._routing.decide(call.task, Calling(self._switching.resting(), call.model, last))
+        decision = self._routing.decide(call.task, Calling(self._switching.resting(), call.model, last), explained=False)
 
         def at_most(model: str) -> float | None:
             return self._routing.cost_at_most(call.task, model)

@@ -254,8 +254,8 @@ class RoutingService:
         committed = await self._writer.write(decision)
         return decision if committed.logged else unlogged(decision)
 
-    def decide(self, task: Task, calling: Calling | None = None) -> Decision:
-        """Decide without logging; with ``calling`` only among models that can be called now.
+    def decide(self, task: Task, calling: Calling | None = None, *, explained: bool = True) -> Decision:
+        """Decide without logging; with ``calling`` only among models that can be called now. ``explained``: with its alternatives.
 
         Raises ``NoEligibleModel`` where nothing is eligible and the task forbids the fallback, ``TaskInvalid`` naming the field,
         ``BudgetExhausted`` where the day's money is spent and the operator wants a stop then; with ``calling`` also ``ModelNotFound``,
@@ -319,7 +319,7 @@ class RoutingService:
             episode_id=task.episode_id,
             tags=task.tags,
             excluded=standing.excluded,
-            alternatives=alternatives(index, about, estimates, standing.preference, propensities, best),
+            alternatives=alternatives(index, about, estimates, standing.preference, propensities, best) if explained else (),
             expected=expected(estimates, index),
         )
 
