@@ -93,6 +93,11 @@ class Posterior:
     texts: Mapping[int, TextBelief] = field(default_factory=dict)
     """What the texts of each ``Projection`` say, where any were logged."""
 
+    @property
+    def text_counts(self) -> int:
+        """Task types where texts of some kind have proven their worth."""
+        return int(np.any([belief.scale > 0.0 for belief in self.texts.values()], axis=0).sum()) if self.texts else 0
+
     def text_shift(self, text: bytes, rows: IntArray, task: int) -> TextShift:
         """What a projected text says of the quality of the models at ``rows`` (n,)."""
         belief = self.texts.get(text[0])

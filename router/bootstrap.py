@@ -362,6 +362,7 @@ def _readings(
         incidents=lambda: sum(incident.closed is None for incident in training.incidents),
         resting=execution.resting,
         active_models=lambda: len(models.catalog.active),
+        text_counts=lambda: training.posterior.text_counts,
         policy=settings.policy,
         release=telemetry.release(),
     )

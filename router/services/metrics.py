@@ -50,6 +50,8 @@ class Readings:
     """The day's budget; None where there is none."""
     allowances: Callable[[], Mapping[str, tuple[float, float]]] = dict
     """What this service holds of each of the day's allowances for exploring, and the whole of it."""
+    text_counts: Callable[[], int] = lambda: 0
+    """Task types where a task's text has proven its worth."""
 
 
 @dataclass(slots=True)
@@ -185,6 +187,7 @@ class _Standing(Collector):
             ("tallied_seq", "Log position up to which the log is counted for reports.", read.tallied()),
             ("incidents_open", "Models that changed and have not settled.", read.incidents()),
             ("models_active", "Models that can be chosen.", read.active_models()),
+            ("text_task_types", "Task types where what a task says has proven its worth and counts in decisions.", read.text_counts()),
         ):
             yield GaugeMetricFamily(f"pointsman_{name}", about, value)
         circuits = GaugeMetricFamily("pointsman_circuit_open", "1 for a model that failed repeatedly and rests.", labels=("model",))

@@ -97,6 +97,7 @@ def test_decisions_with_text_are_taken_again_from_the_log_to_the_last_bit() -> N
     learner = made._learner
     scale = learner.texts[1].belief(ids, ["code_review"]).scale
     assert scale[0] > 0  # the later of them were taken by it
+    assert learner.posterior().text_counts == 1
     audit = AuditService(made.store, decide_again)
     for decision in [*decisions[:40], *decisions[-40:]]:
         assert audit.audit(decision.id).exact is True
@@ -114,7 +115,7 @@ def test_without_texts_a_learner_has_nothing_of_them() -> None:
         decision = made.step(Task("code_review", 800), lambda _: Answer(1.0))
         assert len(decision.features) == 40
     assert made._learner.texts == {}
-    assert Learner().posterior().texts == {}
+    assert (Learner().posterior().texts, Learner().posterior().text_counts) == ({}, 0)
 
 
 @pytest.mark.parametrize("path", ["/v1/route"])
