@@ -44,7 +44,11 @@ class GroupCommitWriter:
         self._max_group = max_group
         self._linger_s = linger_s
         self._lazy_s = lazy_s
-        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()  # None: nothing follows
+        self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()  # None: nothing follows
+        self._left: list[Waiting] = []
+        """Of the thread: what did not fit into the last group."""
+        self._last = False
+        """Of the thread: nothing follows that."""
         self._taken: list[Waiting] = []
         """Not handed over to the thread yet."""
         self._due: asyncio.Handle | None = None
@@ -107,9 +111,9 @@ class GroupCommitWriter:
         if self._due is not None:
             self._due.cancel()
         self._due = None
-        taken, self._taken = self._taken, []
-        for each in taken:
-            self._queue.put(each)
+        if self._taken:
+            self._queue.put(self._taken)  # as one, so that what one turn of the loop hands in is committed together
+            self._taken = []
 
     async def close(self) -> None:
         """Take no more writes, and return when every accepted one is answered. The store stays open."""
@@ -137,22 +141,23 @@ class GroupCommitWriter:
                 raise
 
     def _next_group(self) -> tuple[list[Waiting], bool]:
-        """Wait for a write and take what has queued up behind it; False once nothing can follow."""
-        first = self._queue.get()
-        if first is None:
+        """Wait for writes and take what has queued up behind them; False once nothing can follow."""
+        group = self._left or self._queue.get()
+        if group is None:
             return [], False
-        if self._linger_s and self._queue.qsize() + 1 < self._max_group:
+        if self._linger_s and self._queue.qsize() + len(group) < self._max_group and not self._last:
             time.sleep(self._linger_s)
-        group = [first]
-        while len(group) < self._max_group:
+        while len(group) < self._max_group and not self._last:
             try:
-                item = self._queue.get_nowait()
+                more = self._queue.get_nowait()
             except Empty:
                 break
-            if item is None:
-                return group, False
-            group.append(item)
-        return group, True
+            if more is None:
+                self._last = True
+            else:
+                group += more
+        group, self._left = group[: self._max_group], group[self._max_group :]
+        return group, not self._last or bool(self._left)
 
     def _commit(self, writes: list[Write]) -> list[Committed | Exception]:
         try:
