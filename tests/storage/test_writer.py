@@ -274,3 +274,12 @@ def test_a_loop_that_ends_without_close_leaves_no_trace(make):
         thread.join(10)
         assert not thread.is_alive()
     assert store.decision("d1") is not None
+
+
+async def test_what_one_turn_of_the_loop_hands_in_is_committed_together(make):
+    store = GatedStore()
+    store.gate.set()
+    async with running(store) as writer:
+        for i in range(20):
+            await asyncio.gather(*[writer.submit(make.decision(f"d{i}-{k}")) for k in range(3)])
+    assert store.groups == [3] * 20
