@@ -20,6 +20,7 @@ from learning.statistics import Call, Observation, Statistics
 from learning.target_state import TargetState
 from learning.targets import Target
 from learning.text import Foretold, TextBelief, TextEvidence
+from learning.text import Told as TextTold
 from learning.verdicts import TextScore, items_of
 from learning.voices import Agreement, Verdict
 
@@ -301,11 +302,22 @@ class Learner:
 
     def fold_text(self, foretold: Foretold, model: str, task_type: str, clock: int, score: float, weight: float) -> None:
         """Fold a score into what the text of its task foretold; see ``TextEvidence.fold``."""
-        kind = foretold.text[0]
+        self._text(foretold.text[0]).fold(foretold, model, task_type, clock, score, weight)
+        self._posterior = None
+
+    def fold_texts(self, scores: Sequence[TextScore]) -> None:
+        """``fold_text`` of many in their order."""
+        kinds: dict[int, list[TextTold]] = {}
+        for s in scores:
+            kinds.setdefault(s.foretold.text[0], []).append((s.foretold, s.model, s.task_type, s.clock, s.score, s.weight))
+        for kind, told in kinds.items():
+            self._text(kind).fold_all(told)
+        self._posterior = None
+
+    def _text(self, kind: int) -> TextEvidence:
         if kind not in self.texts:
             self.texts[kind] = TextEvidence(self.statistics.half_life)
-        self.texts[kind].fold(foretold, model, task_type, clock, score, weight)
-        self._posterior = None
+        return self.texts[kind]
 
     def fold_call(self, call: Call) -> None:
         """Fold one finished call into the reliability of its model."""

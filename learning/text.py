@@ -21,6 +21,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -55,6 +56,8 @@ _START = 4 * N_FEATURES
 LOGGED = SIZE + _TAIL.size
 """Bytes that a decision with text logs behind its features."""
 _D = DIMENSIONS
+_AT_ONCE = 500
+"""Scores whose sums are worked out together: 8 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,11 @@ def text_of(features: bytes) -> bytes | None:
     return features[_START : _START + SIZE] or None
 
 
+Told = tuple[Foretold, str, str, int, float, float]
+"""What ``TextEvidence.fold`` takes."""
+
+
+@lru_cache(4_096)
 def code_of(model: str) -> int:
     """The check sum of a model's id."""
     return crc32(model.encode())
@@ -201,9 +209,59 @@ class TextEvidence:
         sums.moment[m] += (w * r) * z
         sums.square[m] += w * r * r
         product = foretold.own * (r - foretold.shared)
-        sums.trial[t] += w * np.array([1.0, product, foretold.own**2, product * product])
+        sums.trial[t] += w * np.array([1.0, product, foretold.own * foretold.own, product * product])
         self.total += 1
         self.since_fit += 1
+        if self.since_fit >= max(_FIT_EVERY, self.total // _FIT_SHARE):
+            self._refit()
+
+    def fold_all(self, told: Sequence[Told]) -> None:
+        """``fold`` of many scores in their order, to the same bits: what each adds is worked out together, from one fit to the next."""
+        own = [one for one in told if code_of(one[1]) == one[0].model]
+        at = 0
+        while at < len(own):
+            more = 1
+            while self.since_fit + more < (step := max(_FIT_EVERY, (self.total + more) // _FIT_SHARE)):
+                more = step - self.since_fit
+            part = own[at : at + min(more, _AT_ONCE)]
+            if max(one[3] for one in part) - self.anchor > _MAX_HALF_LIVES * self.half_life:
+                for one in part:
+                    self.fold(*one)
+            else:
+                self._fold_part(part)
+            at += len(part)
+
+    def _fold_part(self, part: Sequence[Told]) -> None:
+        """Fold scores none of which but the last calls for a fit or for another anchor."""
+        places = [self._places(model, task_type) for _, model, task_type, *_ in part]
+        foretold = [one[0] for one in part]
+        self.now = max(self.now, *(one[3] for one in part))
+        w = np.array([weight * 2.0 ** ((clock - self.anchor) / self.half_life) for *_, clock, _, weight in part])
+        z = np.array([vector_of(one.text) for one in foretold])
+        r = np.array([one[4] for one in part]) - np.array([one.plain for one in foretold])
+        shared, ours = np.array([one.shared for one in foretold]), np.array([one.own for one in foretold])
+        product = ours * (r - shared)
+        weighed = w[:, None] * z
+        added = (
+            w,
+            weighed,
+            w * r,
+            weighed[:, :, None] * z[:, None, :],
+            (w * r)[:, None] * z,
+            w * r * r,
+            w[:, None] * np.stack([np.ones(len(w)), product, ours * ours, product * product], axis=1),
+        )
+        sums = self._sums
+        for (m, t), a, b, c, d, e, f, g in zip(places, *added, strict=True):
+            sums.count[m, t] += a
+            sums.text[m, t] += b
+            sums.residual[m, t] += c
+            sums.gram[m] += d
+            sums.moment[m] += e
+            sums.square[m] += f
+            sums.trial[t] += g
+        self.total += len(part)
+        self.since_fit += len(part)
         if self.since_fit >= max(_FIT_EVERY, self.total // _FIT_SHARE):
             self._refit()
 

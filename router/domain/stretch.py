@@ -47,8 +47,7 @@ class Stretch:
             fold(learner, event)
             at = end
         fold_block(learner, self.block.part(at, len(self.block)))
-        for text in self.texts:
-            learner.fold_item(text)
+        learner.fold_texts(self.texts)
 
 
 def stretch_of(events: Iterable[Evidence], trusted: Collection[str]) -> Stretch:

@@ -1,14 +1,15 @@
 """Text counts where it has proven its worth, and nowhere else."""
 
 import math
+import random
 
 import numpy as np
 import pytest
 
 from learning.choice import Estimates
 from learning.features import encode, from_bytes, to_bytes
-from learning.projection import DIMENSIONS, Projection
-from learning.text import LOGGED, Foretold, TextEvidence, TextShift, foretold_of, no_shift, text_of
+from learning.projection import DIMENSIONS, Projection, hashed
+from learning.text import LOGGED, Foretold, TextEvidence, TextShift, Told, code_of, foretold_of, no_shift, text_of
 
 MODELS, TYPES = ("a/one", "a/two", "a/three"), ("code", "prose")
 HALF_LIFE = 24_000.0
@@ -110,3 +111,24 @@ def test_what_is_logged_stands_behind_the_features_and_is_read_back() -> None:
     assert (foretold_of(raw), text_of(raw)) == (foretold, said)
     assert (foretold_of(to_bytes(features)), text_of(to_bytes(features))) == (None, None)
     assert math.isfinite(foretold.model)
+
+
+@pytest.mark.parametrize("half_life", [5.0, 1e6], ids=["anchored anew", "anchored once"])
+def test_many_scores_at_once_leave_the_same_bits_as_one_by_one(half_life: float) -> None:
+    rng = random.Random(4)
+    told: list[Told] = []
+    for n in range(700):
+        model, task_type = f"m{min(n // 150, rng.randrange(5))}", f"t{min(n // 300, rng.randrange(3))}"
+        foretold = Foretold(hashed(rng.choice("abcdefgh") * 3), rng.random(), rng.gauss(0, 0.1), rng.gauss(0, 0.1), code_of(model))
+        served = model if rng.random() < 0.9 else "another"
+        told.append((foretold, served, task_type, n - rng.randrange(30), rng.random(), rng.choice([1.0, 0.5])))
+        if rng.random() < 0.1:  # taken back
+            told.append((*told[-1][:5], -told[-1][5]))
+    single, whole = TextEvidence(half_life), TextEvidence(half_life)
+    for one in told:
+        single.fold(*one)
+    for first in range(0, len(told), 333):
+        whole.fold_all(told[first : first + 333])
+    assert single.total > 500
+    assert (single.anchor > 0) == (half_life == 5.0)
+    assert whole.digest() == single.digest()
