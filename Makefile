@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-legacy check bench bench-route bench-gateway bench-learning bench-planning bench-batteries bench-day-one bench-storage bench-dashboard bench-evaluation soak-gateway soak-replicas clean
+.PHONY: help demo serve test test-legacy check bench bench-route bench-gateway bench-learning bench-planning bench-batteries bench-day-one bench-storage bench-refold bench-dashboard bench-evaluation soak-gateway soak-replicas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,7 +37,7 @@ check: ## everything that the continuous integration runs: lint, types, layers, 
 	@echo "check: lint, types, layers and tests, as in continuous integration"
 	@.ci/run
 
-bench: bench-route bench-gateway bench-learning bench-planning bench-batteries bench-storage bench-dashboard bench-evaluation ## run every benchmark
+bench: bench-route bench-gateway bench-learning bench-planning bench-batteries bench-storage bench-refold bench-dashboard bench-evaluation ## run every benchmark
 
 bench-route: $(VENV)/dev.stamp ## requests per second of /v1/route beside a bare FastAPI route
 	@echo "bench-route: /v1/route with durable logging beside a bare FastAPI route; load from wrk"
@@ -51,6 +51,10 @@ bench-gateway: $(VENV)/dev.stamp $(LITELLM)/litellm.stamp ## CPU and latency of 
 bench-storage: $(VENV)/dev.stamp ## durable decisions per second on SQLite and PostgreSQL, beside the raw limit of each
 	@echo "bench-storage: 64 callers, each waiting for durability; the raw limit of the same database in the same run"
 	@$(PY) -m benchmarks.storage $(ARGS)
+
+bench-refold: $(VENV)/dev.stamp ## a log of 1,000,000 records folded from its start, and a restart over it (ARGS="--models 4 --types 3")
+	@echo "bench-refold: writes a log of 1.5 GB in a temporary folder, proves that its fold is the one event by event, and starts the service over it"
+	@$(PY) -m benchmarks.refold $(ARGS)
 
 soak-replicas: $(VENV)/dev.stamp ## four services on one PostgreSQL: stopped, killed, cut off (ARGS="agree" runs one of agree, outage, kill, connections)
 	@echo "soak-replicas: four services on one PostgreSQL under load and mischief; about ten minutes"
