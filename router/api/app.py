@@ -106,6 +106,30 @@ TABLE: tuple[Address, ...] = (
 )  # fmt: skip
 
 
+_TITLE = "Pointsman"
+
+
+def _described() -> FastAPI:
+    """The same addresses with all that is told of them: an application that is read and never served.
+
+    Working out what answers look like takes as long as the rest of the application, and only a reader of the documentation needs it.
+    """
+    app = FastAPI(title=_TITLE, version=release(), description=documentation.DESCRIPTION, openapi_tags=documentation.TAGS)
+    for address in sorted(TABLE, key=lambda address: not address.hot):
+        app.router.add_api_route(
+            address.path,
+            address.endpoint,
+            methods=[address.method],
+            status_code=address.status,
+            tags=[address.tag],
+            response_model=None,
+            responses=_responses(address),
+            openapi_extra=documentation.body(address.path, address.method, address.body, many=address.many is not None),
+            route_class_override=HotRoute if address.hot else APIRoute,
+        )
+    return app
+
+
 def create_app(services: Services) -> FastAPI:
     """The HTTP application over built services; they start and close with it."""
 
@@ -117,32 +141,21 @@ def create_app(services: Services) -> FastAPI:
         finally:
             await services.close()
 
-    app = HotApp(
-        title="Pointsman",
-        version=release(),
-        description=documentation.DESCRIPTION,
-        openapi_tags=documentation.TAGS,
-        lifespan=life,
-        redirect_slashes=False,
-    )
+    app = HotApp(title=_TITLE, version=release(), lifespan=life, redirect_slashes=False)
     app.state.services = services
     for address in TABLE:
         app.router.add_api_route(
             address.path,
             address.endpoint,
             methods=[address.method],
-            status_code=address.status,
-            tags=[address.tag],
             response_model=None,  # answers are written as bytes; nothing is checked twice
-            responses=_responses(address),
-            openapi_extra=documentation.body(address.path, address.method, address.body, many=address.many is not None),
             route_class_override=HotRoute if address.hot else APIRoute,
         )
     if services.metrics is not None:
         app.router.add_route("/metrics", metering.metrics, include_in_schema=False)
     app.router.routes.extend(dashboard.routes(_shown(services)))
     app.router.routes.sort(key=lambda route: not isinstance(route, HotRoute))  # matching walks the list
-    documentation.install(app, [address.body for address in TABLE if address.body is not None])
+    documentation.install(app, _described, [address.body for address in TABLE if address.body is not None])
     errors.install(app)
     limit = BodyLimit, {"max_bytes": services.settings.max_body_bytes, "receipt_s": services.settings.body_receipt_s}
     metered = [(metering.Metered, {"requested": services.metrics.requested})] if services.metrics is not None else []

@@ -1,6 +1,6 @@
 """What ``/docs`` tells: the models of bodies that are read as bytes, with examples, and the idea of the service."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -165,13 +165,12 @@ def body(path: str, method: str, model: type[BaseModel] | None, *, many: bool) -
     return extra
 
 
-def install(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
-    """Put the models of the bodies into the document that FastAPI makes."""
-    generated = app.openapi
+def install(app: FastAPI, described: Callable[[], FastAPI], bodies: Sequence[type[BaseModel]]) -> None:
+    """Make the document when it is first asked for: FastAPI's of the application that is ``described``, with the models of the bodies."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = generated()
+            made = described().openapi()
             _, definitions = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF)
             made.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
             made["components"]["securitySchemes"] = {

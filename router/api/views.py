@@ -2,10 +2,14 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class Estimate(BaseModel):
+class _View(BaseModel):
+    model_config = ConfigDict(defer_build=True)  # a start does not wait for what only the documentation shows
+
+
+class Estimate(_View):
     """A mean with its 90 % interval."""
 
     mean: float
@@ -13,7 +17,7 @@ class Estimate(BaseModel):
     high: float
 
 
-class Expected(BaseModel):
+class Expected(_View):
     """What a model is expected to do on this task; null where nothing is known."""
 
     quality: Estimate
@@ -21,7 +25,7 @@ class Expected(BaseModel):
     latency_s: Estimate | None
 
 
-class Alternative(BaseModel):
+class Alternative(_View):
     """An eligible model that was not drawn."""
 
     model: str
@@ -32,7 +36,7 @@ class Alternative(BaseModel):
     flip: str = Field(description="What would have made this model the choice.")
 
 
-class Exclusion(BaseModel):
+class Exclusion(_View):
     """A model that was left out."""
 
     model: str
@@ -40,7 +44,7 @@ class Exclusion(BaseModel):
     reason: str
 
 
-class PolicyRef(BaseModel):
+class PolicyRef(_View):
     """Which policy decided, in which version, with what it had learned up to which log position."""
 
     name: str
@@ -48,7 +52,7 @@ class PolicyRef(BaseModel):
     seq: int
 
 
-class _Chosen(BaseModel):
+class _Chosen(_View):
     decision_id: str
     logged: bool = Field(description="False: the log was away, and nothing can be reported about this decision.")
     provider: str
@@ -71,7 +75,7 @@ class RouteAnswer(_Chosen):
     alternatives: list[Alternative]
 
 
-class AssignedView(BaseModel):
+class AssignedView(_View):
     """Agents of one group on one model; the estimates are of one call."""
 
     group: int = Field(description="Position of the group in the request.")
@@ -88,7 +92,7 @@ class AssignedView(BaseModel):
     relaxed: list[str] = Field(description="Limits of the task that no model meets and that were given up.")
 
 
-class PlanTotals(BaseModel):
+class PlanTotals(_View):
     """What a whole assignment comes to, with 90 % intervals."""
 
     cost_usd: Estimate
@@ -97,7 +101,7 @@ class PlanTotals(BaseModel):
     longest_s: float = Field(description="Expected of the slowest kind of call.")
 
 
-class PlanComparison(BaseModel):
+class PlanComparison(_View):
     """All agents on one model, beside the plan."""
 
     model: str
@@ -109,7 +113,7 @@ class PlanComparison(BaseModel):
     breaks: list[str] = Field(description="Limits that it would break.")
 
 
-class LimitUseView(BaseModel):
+class LimitUseView(_View):
     """A joint limit and how much of it the plan uses."""
 
     name: str
@@ -117,7 +121,7 @@ class LimitUseView(BaseModel):
     used: float
 
 
-class PlannedDecision(BaseModel):
+class PlannedDecision(_View):
     """The decision that was logged for one agent."""
 
     decision_id: str
@@ -125,7 +129,7 @@ class PlannedDecision(BaseModel):
     model: str
 
 
-class PlanAnswer(BaseModel):
+class PlanAnswer(_View):
     """A model for every agent."""
 
     name: str
@@ -142,7 +146,7 @@ class PlanAnswer(BaseModel):
     decisions: list[PlannedDecision] = Field(description="One per agent; none where dry_run is true.")
 
 
-class CalibrationView(BaseModel):
+class CalibrationView(_View):
     """What the learner makes of a judge: a score s counts as offset + slope * s."""
 
     offset: float
@@ -151,7 +155,7 @@ class CalibrationView(BaseModel):
     shared: float = Field(description="Answers that a trusted judge scored too, as of now.")
 
 
-class MovedView(BaseModel):
+class MovedView(_View):
     """The recent quarter of a judge's scores against those before."""
 
     difference: Estimate
@@ -161,7 +165,7 @@ class MovedView(BaseModel):
     sure: bool = Field(description="By more than three standard errors.")
 
 
-class JudgeView(BaseModel):
+class JudgeView(_View):
     """One judge, on the metric quality."""
 
     judge: str
@@ -179,7 +183,7 @@ class JudgeView(BaseModel):
     calibration: CalibrationView | None = Field(description="null: it shares no answers with a trusted judge, or is one.")
 
 
-class AgreementView(BaseModel):
+class AgreementView(_View):
     """Two judges of the same answers."""
 
     first: str
@@ -190,7 +194,7 @@ class AgreementView(BaseModel):
     close: float = Field(description="Share of the answers on which they are within 0.1.")
 
 
-class OnlineJudging(BaseModel):
+class OnlineJudging(_View):
     """The judging of executed calls since the service started."""
 
     share: float
@@ -206,7 +210,7 @@ class OnlineJudging(BaseModel):
     waiting: int
 
 
-class JudgesAnswer(BaseModel):
+class JudgesAnswer(_View):
     """Who scores answers, and how far that can be relied on."""
 
     after_seq: int
@@ -216,14 +220,14 @@ class JudgesAnswer(BaseModel):
     online: OnlineJudging | None
 
 
-class Eligible(BaseModel):
+class Eligible(_View):
     """An eligible model and the probability it was drawn with."""
 
     model: str
     propensity: float
 
 
-class OutcomeView(BaseModel):
+class OutcomeView(_View):
     """What the call did."""
 
     decision_id: str
@@ -243,7 +247,7 @@ class OutcomeView(BaseModel):
     hardware_s: float | None
 
 
-class AttemptTold(BaseModel):
+class AttemptTold(_View):
     """One provider call, in an answer."""
 
     model: str
@@ -271,7 +275,7 @@ class AttemptView(AttemptTold):
     request_id: str | None
 
 
-class RouterTold(BaseModel):
+class RouterTold(_View):
     """What was decided and what it took."""
 
     decision_id: str
@@ -298,7 +302,7 @@ class ChatAnswer(BaseModel, extra="allow"):
     router: RouterTold
 
 
-class ScoreView(BaseModel):
+class ScoreView(_View):
     """One revision of a score; null = retracted."""
 
     id: str
@@ -313,7 +317,7 @@ class ScoreView(BaseModel):
     sampling: float | None = Field(description="Probability with which the answer was drawn to be judged; null where nobody drew.")
 
 
-class WeighedView(BaseModel):
+class WeighedView(_View):
     """What was expected of one eligible model, and what that was worth to the request."""
 
     model: str
@@ -324,7 +328,7 @@ class WeighedView(BaseModel):
     probability_best: float
 
 
-class AuditedView(BaseModel):
+class AuditedView(_View):
     """One model that was eligible."""
 
     model: str
@@ -333,7 +337,7 @@ class AuditedView(BaseModel):
     draws: tuple[int, int] | None = Field(description="The 24-bit draws, first included and last not, that choose it.")
 
 
-class AuditView(BaseModel):
+class AuditView(_View):
     """The decision, taken once more from the log."""
 
     decision_id: str
@@ -349,7 +353,7 @@ class AuditView(BaseModel):
     alternatives: tuple[Alternative, ...]
 
 
-class SaidView(BaseModel):
+class SaidView(_View):
     """A score that was given, corrected or (null) retracted."""
 
     seq: int
@@ -359,7 +363,7 @@ class SaidView(BaseModel):
     score: float | None
 
 
-class StandingView(BaseModel):
+class StandingView(_View):
     """The preferences at a position of the log."""
 
     seq: int
@@ -367,7 +371,7 @@ class StandingView(BaseModel):
     preferences: dict[str, Any] = Field(description="As in `/v1/policy/{task_type}`.")
 
 
-class MoveView(BaseModel):
+class MoveView(_View):
     """What moved the expected quality of one model between two positions."""
 
     from_seq: int
@@ -381,7 +385,7 @@ class MoveView(BaseModel):
     because: str
 
 
-class TurnView(BaseModel):
+class TurnView(_View):
     """The recommendation changed between two positions."""
 
     from_seq: int
@@ -391,7 +395,7 @@ class TurnView(BaseModel):
     scores: tuple[SaidView, ...]
 
 
-class HistoryView(BaseModel):
+class HistoryView(_View):
     """The course of one task type."""
 
     task_type: str
@@ -417,14 +421,14 @@ class DecisionView(_Chosen):
     recomputed: AuditView | None = Field(default=None, description="Of one decision, unless `recompute=false`.")
 
 
-class DecisionPage(BaseModel):
+class DecisionPage(_View):
     """A page of decisions, newest first."""
 
     decisions: list[DecisionView]
     next_before_seq: int | None
 
 
-class OutcomeAnswer(BaseModel):
+class OutcomeAnswer(_View):
     """An acknowledged outcome."""
 
     decision_id: str
@@ -432,7 +436,7 @@ class OutcomeAnswer(BaseModel):
     repeated: bool
 
 
-class FeedbackAnswer(BaseModel):
+class FeedbackAnswer(_View):
     """An acknowledged score."""
 
     feedback_id: str
@@ -442,7 +446,7 @@ class FeedbackAnswer(BaseModel):
     repeated: bool
 
 
-class ChangeAnswer(BaseModel):
+class ChangeAnswer(_View):
     """An acknowledged correction or retraction."""
 
     feedback_id: str
@@ -451,7 +455,7 @@ class ChangeAnswer(BaseModel):
     repeated: bool
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(_View):
     """What is wrong, where, and what to do instead. Never repeats what was sent."""
 
     type: str
@@ -460,7 +464,7 @@ class ErrorDetail(BaseModel):
     remedy: str | None
 
 
-class ErrorAnswer(BaseModel):
+class ErrorAnswer(_View):
     """Every refusal has this shape."""
 
     error: ErrorDetail
@@ -478,7 +482,7 @@ class FeedbackItem(FeedbackAnswer):
     item: int
 
 
-class RefusedItem(BaseModel):
+class RefusedItem(_View):
     """An item of a list that was not taken."""
 
     item: int
@@ -486,19 +490,19 @@ class RefusedItem(BaseModel):
     error: ErrorDetail
 
 
-class OutcomeResults(BaseModel):
+class OutcomeResults(_View):
     """The results of a list."""
 
     results: list[OutcomeItem | RefusedItem]
 
 
-class FeedbackResults(BaseModel):
+class FeedbackResults(_View):
     """The results of a list, an episode or a preference."""
 
     results: list[FeedbackItem | RefusedItem]
 
 
-class PriceView(BaseModel):
+class PriceView(_View):
     """USD per million tokens."""
 
     input_usd_per_mtok: float
@@ -513,7 +517,7 @@ class PriceView(BaseModel):
     checked: str
 
 
-class SpeedView(BaseModel):
+class SpeedView(_View):
     """Published speed."""
 
     ttft_s: float
@@ -522,7 +526,7 @@ class SpeedView(BaseModel):
     checked: str
 
 
-class _Facts(BaseModel):
+class _Facts(_View):
     id: str
     provider: str
     name: str
@@ -560,7 +564,7 @@ class ModelHistory(ModelView):
     versions: list[ModelVersionView]
 
 
-class UnavailableProvider(BaseModel):
+class UnavailableProvider(_View):
     """A provider that cannot be called, and what to do about it."""
 
     provider: str
@@ -568,7 +572,7 @@ class UnavailableProvider(BaseModel):
     models: int
 
 
-class ModelList(BaseModel):
+class ModelList(_View):
     """The models that can be called; where no provider can, the whole catalogue, to choose from."""
 
     object: Literal["list"]
@@ -577,27 +581,27 @@ class ModelList(BaseModel):
     catalog_version: str
 
 
-class Health(BaseModel):
+class Health(_View):
     """Alive."""
 
     status: Literal["ok"]
 
 
-class WriterState(BaseModel):
+class WriterState(_View):
     """The queue in front of the log."""
 
     waiting: int
     max: int
 
 
-class CatalogState(BaseModel):
+class CatalogState(_View):
     """The catalogue in use."""
 
     version: str
     active_models: int
 
 
-class Readiness(BaseModel):
+class Readiness(_View):
     """Able to decide and to keep what it decides."""
 
     status: Literal["ready"]
@@ -610,7 +614,7 @@ class Readiness(BaseModel):
     catalog: CatalogState
 
 
-class IncidentView(BaseModel):
+class IncidentView(_View):
     """A model has changed. Tokens and seconds are typical values (geometric means)."""
 
     status: Literal["open", "closed"]
@@ -628,7 +632,7 @@ class IncidentView(BaseModel):
     closed_seq: int | None
 
 
-class IncidentList(BaseModel):
+class IncidentList(_View):
     """Incidents, newest first."""
 
     incidents: list[IncidentView]
