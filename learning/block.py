@@ -116,8 +116,6 @@ def block_of(items: Sequence[Observation | Call | Agreement]) -> Block:
             rows.append((int(item.target), model, task, voice, len(features), item.clock, item.value, item.weight, item.correction))
             features.append(item.features)
     columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-    told: dict[str, Any] = {
-        name: np.array(column, dtype=kind) for (name, kind), column in zip(COLUMNS.items(), columns, strict=True)
-    }
+    told: dict[str, Any] = {name: np.array(column, dtype=kind) for (name, kind), column in zip(COLUMNS.items(), columns, strict=True)}
     known = np.array(features, dtype=np.float64).reshape(len(features), N_FEATURES)
     return Block(list(models), list(tasks), list(voices), **told, features=known, agreements=agreements)

@@ -271,9 +271,7 @@ class _Stretch:
         return Running(cell, self._held(Target.QUALITY, np.unique(cell)), said, self.products.columns).after(len(at))
 
 
-def _indices(
-    names: Sequence[str], used: IntArray, known: Sequence[str], find: Callable[[str], int | None]
-) -> tuple[list[str], IntArray]:
+def _indices(names: Sequence[str], used: IntArray, known: Sequence[str], find: Callable[[str], int | None]) -> tuple[list[str], IntArray]:
     """All names by index, those that are new at the end as they come up, and the index of each of ``names``."""
     codes, first = np.unique(used, return_index=True)
     everything = list(known)

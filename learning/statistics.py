@@ -337,8 +337,10 @@ class Statistics:
 
     def said(self, target: Target, cell: int, voice: Voice) -> tuple[FloatArray, FloatArray, float]:
         """Sums of one cell, as one voice said: gram (d, d), moment (d,), square."""
-        gram, moment, square = self.voices.sums_of(voice) if target is Target.QUALITY and self.voices.several else (
-            self._gram[target], self._moment[target], self._square[target]
+        gram, moment, square = (
+            self.voices.sums_of(voice)
+            if target is Target.QUALITY and self.voices.several
+            else (self._gram[target], self._moment[target], self._square[target])
         )
         return gram[cell], moment[cell], float(square[cell])
 

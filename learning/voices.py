@@ -8,23 +8,15 @@ voice's raw sums are kept beside the fused ones that the posterior reads,
 and whenever the common part is refitted three things are learned anew and the fused sums rebuilt from the raw ones:
 
 calibration
-    Where a trusted judge scored the same answers, judge j is regressed on it, y = s + c0 + c1 (s - mean), both shrunk to 0 by 5 and 20
-    pseudo-answers; model by model its remaining bias b_jm ~ N(0, t_j^2) is predicted (BLUP). Its scores then count s^2 / (s^2 + v_j) of a
-    trusted one, v_j being its residual variance, and at most what a bias of variance Var(b_jm) leaves to learn: it does not average out.
-    A judge without common answers is shifted by what its scores of the same models and task types differ from the reference's.
-trust
-    Source s is compared, model by model, with what all sources together say of the same cells. What exceeds twice the sampling error is
-    bias, with variance t_sm^2, and n scores of a biased source are worth n / (1 + n t_sm^2 / s^2). All its gaps together say how likely
-    it is to speak of another world, on all models or on some: with that probability nothing that it says counts, because a model that it
-    has talked down is hardly tried, so that nothing else would give the lie away. The comparison is repeated with the new weights, so that
-    a minority, however loud, ends without influence.
-cap
-    Where others know a cell, one source holds at most ``share`` of its weight.
+    Where a trusted judge scored the same answers, judge j is regressed on it (``learning.calibration``). Its scores then count
+    s^2 / (s^2 + v_j) of a trusted one, v_j being its residual variance, and at most what a bias of variance Var(b_jm) leaves to learn: it
+    does not average out. A judge without common answers is shifted by what its scores of the same models and task types differ from the
+    reference's.
+trust and cap
+    What one source says counts by how far it agrees with all others (``learning.trust``).
 
 Everything is a function of the raw sums at the time of a refit, hence of the log. Taking a score back takes it out of the raw sums, so
 that the learned state is what it would be had it never been given.
-
-References: judge calibration and the bias that does not average out, LEARNING.md section 4; best linear unbiased prediction, Robinson 1991.
 """
 
 import math
@@ -35,32 +27,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
+from learning.calibration import Calibration, regress
 from learning.features import N_FEATURES
 from learning.text import Foretold
+from learning.trust import capped, trusted
 
-_OFFSET_MASS, _SLOPE_MASS, _VARIANCE_MASS = 5.0, 20.0, 5.0
-"""Answers that the prior of a judge's offset, slope and noise counts for."""
-_BIAS_SD = 0.03
-"""Of a judge's bias towards one model, before evidence."""
-_BIAS_MASS = 10.0
 _SHIFT_SD = 0.1
 """Of the offset of a judge that shares no answers with another."""
-_NO_BIAS_VAR = 0.05**2
-"""Discrepancy variance of one pseudo-cell that agrees, behind every source and model."""
-_OWN_SCALE_VAR = 0.05**2
-"""Of the offset that an honest source may have on all models: its tasks are harder, its users milder."""
-_LIE_VAR = 0.1
-"""Of what a source that lies says beyond the truth."""
-_MODELS_LIED_OF = 0.2
-"""Share of the models that such a source lies of, before evidence."""
-_HONEST_ODDS = 3.0
-"""Log of the prior odds that a source is honest: 20 to 1."""
-_ROUNDS = 4
-_ERRORS = 2.0
-"""Sampling errors that a source may lie off before it counts as bias."""
-_CAP_FROM, _CAP_SHARE = 40.0, 0.8
-"""Scores of one source in a cell that are never capped, and its largest share of the cell's weight beyond them."""
-_KNOWN_TO_OTHERS = 10.0
 _MOST_VOICES = 48
 
 
@@ -127,25 +100,6 @@ class Agreement:
     trusted: float
     clock: int
     weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What one judge's scores are worth: y = offset + slope * score (+ bias by model), with residual variance ``noise_var``."""
-
-    offset: float = 0.0
-    slope: float = 1.0
-    noise_var: float = 0.0
-    bias: Mapping[str, float] | None = None
-    """By model, where answers were shared."""
-    bias_var: Mapping[str, float] | None = None
-    """What is left of its uncertainty."""
-    shared: float = 0.0
-    """Answers that a trusted judge scored too, as of now."""
-
-    def mapped(self, model: str) -> float:
-        """Offset for one model."""
-        return self.offset + (self.bias or {}).get(model, 0.0)
 
 
 _AS_SAID = Calibration()
@@ -352,8 +306,8 @@ class Voices:
         if len(sources) > 1:
             of_source = np.array([[(name.source or "") == source for name in self.names] for source in sources], dtype=np.float64)
             heard = of_source @ (worth * count)
-            trust = _trust(heard, of_source @ (worth * mapped), cell_model, len(model), noise)
-            worth *= of_source.T @ (trust * _cap(heard * trust))
+            trust = trusted(heard, of_source @ (worth * mapped), cell_model, len(model), noise)
+            worth *= of_source.T @ (trust * capped(heard * trust))
         self.worth = list(worth)
 
     def _calibrate(self, decay: float) -> None:
@@ -361,7 +315,7 @@ class Voices:
         self.calibrations = {}
         for judge in judges:
             own = {m: np.maximum(sums, 0.0) * decay for (j, m), sums in sorted(self.pairs.items()) if j == judge}
-            found = _regress(own)
+            found = regress(own)
             if found is not None:
                 self.calibrations[judge] = found
 
@@ -431,100 +385,3 @@ class Voices:
         if self.several:
             parts += [np.ascontiguousarray(values[cells]).tobytes() for v in voices for values in self.sums[v]]
         return parts + [self.pairs[key].tobytes() for key in sorted(self.pairs)]
-
-
-def _regress(own: Mapping[str, FloatArray]) -> Calibration | None:
-    """Calibration of one judge from its shared answers by model."""
-    n, s, y, ss, sy, yy = np.sum(list(own.values()), axis=0).tolist()
-    if n < 1e-9:
-        return None
-    sxx, sxy = max(ss - s * s / n, 0.0), sy - s * y / n
-    level = (y - s) / (n + _OFFSET_MASS)  # n / (n + 5) of the mean difference
-    tilt = (sxy - sxx) / sxx * n / (n + _SLOPE_MASS) if sxx > 1e-12 else 0.0
-    tilt = max(tilt, -1.0)  # a judge that runs against the truth says nothing; it is not read backwards
-    offset, slope = level - tilt * s / n, 1.0 + tilt
-    error = yy - 2.0 * offset * y - 2.0 * slope * sy + n * offset**2 + 2.0 * offset * slope * s + slope**2 * ss
-    noise_var = max(error, 0.0) / (n + _VARIANCE_MASS)
-    bias_var = _BIAS_SD**2
-    bias: dict[str, float] = {}
-    left: dict[str, float] = {}
-    for _ in range(2):  # one step of expectation maximisation for the spread of the biases
-        squares = 0.0
-        for model, (k, ks, ky, *_rest) in own.items():
-            hold = k * bias_var / (k * bias_var + noise_var) if k > 0 and noise_var > 0 else float(k > 0)
-            bias[model] = hold * (ky - offset * k - slope * ks) / k if k > 0 else 0.0
-            left[model] = bias_var * (1.0 - hold)
-            squares += bias[model] ** 2 + left[model]
-        bias_var = (_BIAS_MASS * _BIAS_SD**2 + squares) / (_BIAS_MASS + len(own))
-    return Calibration(offset, slope, noise_var, bias, left, n)
-
-
-def _trust(heard: FloatArray, total: FloatArray, cell_model: IntArray, n_models: int, noise: FloatArray) -> FloatArray:
-    """(S, C) worth of what each source says of each cell; ``heard`` (S, C) weights and ``total`` (S, C) weighted sums of its scores."""
-    spoke = heard > 0
-    n = np.where(spoke, heard, 1.0)
-    mean = np.where(spoke, total / n, 0.0)
-    trust = np.ones_like(heard)
-    for _ in range(_ROUNDS):
-        part = heard * trust
-        part = part / np.maximum(part.sum(axis=0), 1e-300)
-        gap = mean - (part * mean).sum(axis=0)
-        error = noise * np.maximum((1.0 - 2.0 * part) / n + np.where(spoke, part**2 / n, 0.0).sum(axis=0), 0.0)
-        compared = spoke & (part < 1.0 - 1e-9)
-        g = np.where(compared, 1.0 / (error + _NO_BIAS_VAR), 0.0)
-        for s in range(len(heard)):
-            of, excess, off, variance = _by_model(g[s], gap[s], error[s], cell_model, n_models)
-            bias_var = np.maximum(excess, 0.0) / (of + 1.0 / _NO_BIAS_VAR)
-            trust[s] = (1.0 - _lies(off[of > 0], variance[of > 0])) / (1.0 + heard[s] * bias_var[cell_model] / noise)
-    return trust
-
-
-def _by_model(
-    g: FloatArray, gap: FloatArray, error: FloatArray, cell_model: IntArray, n_models: int
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """What a source says of each model beyond the others, (M,) each: mass, excess over chance, mean gap and its sampling variance.
-
-    ``g`` (C,) weighs the cells, 0 where there is nothing to compare. A bias of one sign adds up over the task types of a model, long before
-    any cell shows it; one of changing signs shows in the cells only. The stronger evidence is the excess.
-    """
-    of = np.bincount(cell_model, g, minlength=n_models)
-    cells = np.bincount(cell_model, g * (gap**2 - _ERRORS**2 * error), minlength=n_models)
-    mass = np.where(of > 0, of, 1.0)
-    mean = np.bincount(cell_model, g * gap, minlength=n_models) / mass
-    variance = np.bincount(cell_model, g**2 * error, minlength=n_models) / mass**2
-    w = np.where(of > 0, 1.0 / (variance + _NO_BIAS_VAR), 0.0)
-    strong = w * (mean**2 - _ERRORS**2 * variance)
-    pseudo = 1.0 / _NO_BIAS_VAR
-    of, excess = np.where(strong * (of + pseudo) > cells * (w + pseudo), (w, strong), (of, cells))
-    return of, excess, mean, variance
-
-
-def _lies(mean: FloatArray, variance: FloatArray) -> float:
-    """Probability that a source speaks of another world, from what it says of each model beyond the others and that gap's variance.
-
-    An honest source may be mild or harsh by 0.05 and differ by as much on a model; one that lies is off by 0.3 everywhere, on some
-    models, or both.
-    """
-    if not len(mean):
-        return 0.0
-    v = variance + _NO_BIAS_VAR
-    of_offset = 1.0 / float((1.0 / v).sum())
-    offset = float((mean / v).sum()) * of_offset
-    evidence = float(_odds(np.array([offset]), np.array([of_offset + _OWN_SCALE_VAR]), _LIE_VAR)[0])
-    rest = mean - offset * _LIE_VAR / (_LIE_VAR + of_offset)
-    evidence += float(np.log(1.0 - _MODELS_LIED_OF + _MODELS_LIED_OF * np.exp(np.minimum(_odds(rest, v, _LIE_VAR), 500.0))).sum())
-    return 1.0 / (1.0 + math.exp(min(_HONEST_ODDS - evidence, 500.0)))
-
-
-def _odds(gap: FloatArray, honest: FloatArray, lie: float) -> FloatArray:
-    """Log of how much more likely a gap is with variance ``honest + lie`` than with ``honest``."""
-    log_odds: FloatArray = 0.5 * gap**2 * lie / (honest * (honest + lie)) - 0.5 * np.log1p(lie / honest)
-    return log_odds
-
-
-def _cap(heard: FloatArray) -> FloatArray:
-    """(S, C) factor that holds each source to its share where others know the cell; ``heard`` (S, C) weights that count."""
-    others = heard.sum(axis=0) - heard
-    most = np.maximum(_CAP_FROM, others * _CAP_SHARE / (1.0 - _CAP_SHARE))
-    limited = (others >= _KNOWN_TO_OTHERS) & (heard > most)
-    return np.where(limited, most / np.where(heard > 0, heard, 1.0), 1.0)

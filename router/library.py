@@ -240,7 +240,9 @@ def selector(database_url: str | None) -> Selector:
         return Selector(config.load(database_url="memory://"), None)
     settings = config.load(database_url=database_url)
     if settings.in_memory:
-        raise TaskInvalid("a store in memory holds nothing to learn from", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+        raise TaskInvalid(
+            "a store in memory holds nothing to learn from", field="database_url", remedy="name a file: sqlite:///pointsman.db"
+        )
     if not schema.check(settings.database_url).ready:
         remedy = "check the path; 'pointsman db upgrade' brings an older one up to date"
         raise StorageUnavailable("the database does not exist or is not of this release", field="database_url", remedy=remedy)

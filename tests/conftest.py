@@ -50,4 +50,3 @@ def execute(server: PostgresServer, statement: str) -> None:
     """Run a statement outside of a transaction."""
     with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(statement.encode())
-

@@ -184,7 +184,6 @@ def _shown(services: Services) -> dashboard.Sources:
     )
 
 
-
 def _responses(address: Address) -> dict[int | str, dict[str, Any]]:
     shown: dict[int | str, dict[str, Any]] = {
         address.status: {"model": address.answers if address.many is None else address.answers | address.many}

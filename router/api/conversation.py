@@ -32,9 +32,9 @@ class RouterOptions(Body):
     expected_output_tokens: Tokens | None = None
     speed: Speed | None = None
     constraints: Constraints = Field(default_factory=Constraints)
-    weights: (
-        Annotated[Annotated[Weights, Tag("shape:object")] | Annotated[Preset, Tag("shape:preset")], Discriminator(_shape)] | None
-    ) = None
+    weights: Annotated[Annotated[Weights, Tag("shape:object")] | Annotated[Preset, Tag("shape:preset")], Discriminator(_shape)] | None = (
+        None
+    )
     policy: Name | None = None
     explore: bool = True
     allow_fallback: bool | None = Field(

@@ -62,9 +62,7 @@ async def get_decision(
     return answer(told)
 
 
-async def get_history(
-    request: Request, task_type: Annotated[Name, Path()], points: Annotated[int, Query(ge=2, le=200)] = 30
-) -> Response:
+async def get_history(request: Request, task_type: Annotated[Name, Path()], points: Annotated[int, Query(ge=2, le=200)] = 30) -> Response:
     """How the preferences on a task type moved over the log, and which evidence moved them."""
     await allow(request, READ)
     services = services_of(request)

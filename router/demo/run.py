@@ -111,9 +111,7 @@ def _default(name: str) -> float:
 
 def _scripted(options: Options, caller: Caller) -> ScriptedWorkload:
     models = caller.call("GET", "/v1/models")["data"]
-    prices = {
-        m["id"]: Price(m["price"]["input_usd_per_mtok"], m["price"]["output_usd_per_mtok"]) for m in models if m["price"] is not None
-    }
+    prices = {m["id"]: Price(m["price"]["input_usd_per_mtok"], m["price"]["output_usd_per_mtok"]) for m in models if m["price"] is not None}
     windows = {m["id"]: m["context_window"] for m in models}
     return ScriptedWorkload(options.requests or REQUESTS, options.seed, prices, windows)
 

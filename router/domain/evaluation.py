@@ -106,9 +106,7 @@ class Comparison:
     traffic: tuple[Traffic, ...]
 
 
-def compare(
-    looks: Sequence[Look], candidate: Candidate, *, not_drawn: int = 0, not_recomputed: int = 0, ahead: bool = False
-) -> Comparison:
+def compare(looks: Sequence[Look], candidate: Candidate, *, not_drawn: int = 0, not_recomputed: int = 0, ahead: bool = False) -> Comparison:
     """Estimate a candidate's value from the decisions that were drawn.
 
     ``not_recomputed``: drawn decisions of which the log does not say what they were taken by.

@@ -166,5 +166,3 @@ def _weights(weights: Mapping[str, float]) -> str:
 
 def _count(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
-
-

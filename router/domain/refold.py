@@ -39,9 +39,7 @@ class StretchLog(Protocol):
     def read_stretch(self, after_seq: int, upto: int, trusted: Collection[str]) -> tuple[Stretch, int]: ...
 
 
-def fold_on(
-    log: StretchLog, learner: Learner, upto: int, trusted: Collection[str], tell: Callable[[int], None] | None = None
-) -> None:
+def fold_on(log: StretchLog, learner: Learner, upto: int, trusted: Collection[str], tell: Callable[[int], None] | None = None) -> None:
     """Fold the log up to a position, or to its end where it ends before; ``tell`` hears of every position reached.
 
     A thread reads the next stretch while one is folded.

@@ -28,7 +28,7 @@ class Label:
     def _chosen(labels: tuple[str, ...], text: str) -> str | None:
         for place in candidates(text):
             flat = plain(place)
-            if (equal := [label for label in labels if plain(label) == flat]):
+            if equal := [label for label in labels if plain(label) == flat]:
                 return equal[0]
             named = [label for label in labels if mentions(flat, label)]
             longest = [label for label in named if not any(label != other and mentions(plain(other), label) for other in named)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from learning.voices import Calibration
+from learning.calibration import Calibration
 from router.domain.events import Evidence, FeedbackEvent
 from router.domain.judge_measures import Calibrated, JudgeMeasures, JudgeReport
 

@@ -180,8 +180,11 @@ class _Standing(Collector):
             ("writer_queue_limit_records", "Above this, callers get 503.", read.most_waiting),
             ("fold_lag_records", "Records of the log that are not learned yet.", read.lag()),
             ("fold_lag_seconds", "For how long the log has held records that are not learned yet.", read.lag_s()),
-            ("state_digest", "First 48 bits of the learned state's digest: equal on every replica at an equal posterior_seq.",
-             int(read.digest()[:12], 16)),
+            (
+                "state_digest",
+                "First 48 bits of the learned state's digest: equal on every replica at an equal posterior_seq.",
+                int(read.digest()[:12], 16),
+            ),
             ("leads", "1 on the one service of those on a log that keeps the snapshots.", read.leads()),
             ("posterior_seq", "Log position up to which the log is learned.", read.seq()),
             ("tallied_seq", "Log position up to which the log is counted for reports.", read.tallied()),

@@ -94,9 +94,7 @@ def open_reader(url: URL, connections: int) -> Engine:
         hide_parameters=True,
         use_native_hstore=False,
     )
-    _prepare(
-        engine, _PatientConnection, "SET default_transaction_read_only = on", f"SET statement_timeout = '{READ_WITHIN_S:g}s'"
-    )
+    _prepare(engine, _PatientConnection, "SET default_transaction_read_only = on", f"SET statement_timeout = '{READ_WITHIN_S:g}s'")
     return engine
 
 

@@ -59,9 +59,7 @@ REVISIONS = select(
     feedback.c.before_score,
     feedback.c.before_weight,
     feedback.c.others,
-).where(
-    *_quality, or_(feedback.c.others != "[]", feedback.c.before_score.is_not(None), feedback.c.score.is_(None), feedback.c.weight <= 0)
-)
+).where(*_quality, or_(feedback.c.others != "[]", feedback.c.before_score.is_not(None), feedback.c.score.is_(None), feedback.c.weight <= 0))
 
 
 def read_stretch(connection: Connection, first: int, end: int, trusted: Collection[str]) -> Stretch | None:

@@ -119,6 +119,7 @@ _JUDGED = (
     .group_by(feedback.c.judge, feedback.c.metric, feedback.c.model)
 )
 
+
 def grouped(connection: Connection, first: int, end: int) -> Additions:
     """What the log's positions from ``first`` to before ``end`` add."""
     span, found = {"first": first, "end": end}, Additions()

@@ -22,7 +22,7 @@ from router.testing.logs import LogPlan, groups
 PAYLOADS = (
     "<script>window.pwned=1</script>",
     "<img src=x onerror=window.pwned=1>",
-    "\"><svg onload=window.pwned=1>",
+    '"><svg onload=window.pwned=1>',
     "'-window.pwned=1-'{{7*7}}",
     "javascript:window.pwned=1//</title></textarea></details>",
 )

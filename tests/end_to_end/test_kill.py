@@ -186,5 +186,3 @@ def test_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
     )
     assert len(known.decisions) > 10 * ROUNDS
     assert len(known.feedback) > 5 * ROUNDS
-
-

@@ -28,7 +28,7 @@ def dear(running_stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     running_stub.forget()
     made = Gateway(tmp_path, running_stub)
-    prices = "input = 1.0, output = 2.0 }\n[[models]]\nid = \"gamma/three\""
+    prices = 'input = 1.0, output = 2.0 }\n[[models]]\nid = "gamma/three"'
     yield from _with_key(made, CATALOG.replace(prices, prices.replace("1.0", "1e4").replace("2.0", "2e4")))
 
 

@@ -182,5 +182,3 @@ def test_a_share_without_a_judge_is_refused(monkeypatch: pytest.MonkeyPatch, tmp
     assert config.load(judge_share=0.1, judge_models="openai/gpt-4o-mini, anthropic/claude-haiku-4-5").judges == (
         "openai/gpt-4o-mini", "anthropic/claude-haiku-4-5",
     )  # fmt: skip
-
-

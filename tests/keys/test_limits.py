@@ -77,7 +77,7 @@ async def test_a_thousand_calls_at_once_in_two_services_keep_to_the_budget(tmp_p
     assert spent > 0.85
     for keys in services:
         await keys.close()
-    ((_, _), drawn), = store.drawn_budgets().items()
+    (((_, _), drawn),) = store.drawn_budgets().items()
     assert drawn / NANO_USD == pytest.approx(spent, abs=1e-5), "what was drawn and not spent is put back"
     again = service(store)  # type: ignore[arg-type]
     await again.admit(token, CHAT)

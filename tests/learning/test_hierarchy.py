@@ -114,9 +114,7 @@ def test_one_round_of_expectation_maximisation_is_exact(dense: Dense, seed: int)
     """The variances are those of the textbook M step with pseudo-observations, from the dense joint posterior."""
     rows = draw_rows(seed, n=200)
     before, after = settle(rows, PRIOR, 1)
-    mean, covariance = dense(
-        joint_design(rows), rows.y, before.pooled_noise / rows.weight, *joint_prior(rows, PRIOR, before)
-    )
+    mean, covariance = dense(joint_design(rows), rows.y, before.pooled_noise / rows.weight, *joint_prior(rows, PRIOR, before))
     n_models, n_tasks = rows.n_models, rows.n_tasks
     second = mean**2 + np.diag(covariance)
     u = second[[D + 1 + n_tasks + m * D for m in range(n_models)]]

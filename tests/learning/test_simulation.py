@@ -61,10 +61,7 @@ def test_an_event_about_nobody_is_refused() -> None:
 
 def test_the_same_seeds_give_the_same_pass() -> None:
     world = World.draw(np.random.default_rng(1), 4, 2, failure_rate=0.2)
-    passes = [
-        play(world, make("thompson"), 60, np.random.default_rng(2), feedback_rate=0.5)
-        for _ in range(2)
-    ]
+    passes = [play(world, make("thompson"), 60, np.random.default_rng(2), feedback_rate=0.5) for _ in range(2)]
     np.testing.assert_array_equal(passes[0].model, passes[1].model)
     assert passes[0].learner.statistics.digest() == passes[1].learner.statistics.digest()
 

@@ -37,8 +37,7 @@ def table(prompts: int = 900) -> OutcomeTable:
 def test_the_regret_of_the_first_decisions_is_at_most_half_of_that_of_a_cold_start():
     outcomes = table(600)
     cold, warm = (
-        np.mean([replay(outcomes, ReplayOptions(seed=seed, warm_per_cell=n))[0]["first_day"]["regret"] for seed in (1, 2)])
-        for n in (0, 20)
+        np.mean([replay(outcomes, ReplayOptions(seed=seed, warm_per_cell=n))[0]["first_day"]["regret"] for seed in (1, 2)]) for n in (0, 20)
     )
     assert 0 < warm < 0.5 * cold  # about a third, measured over ten seeds
 

@@ -34,7 +34,12 @@ SCORES = st.sampled_from([0.0, 0.25, 1.0])
 KEYS = st.sampled_from([None, None, "k1", "k2"])
 
 outcomes = st.builds(
-    Outcome, decision_id=IDS, status=st.sampled_from(Status), at=st.just(1.0), model=st.sampled_from([None, "z/other"]), cost_usd=SCORES,
+    Outcome,
+    decision_id=IDS,
+    status=st.sampled_from(Status),
+    at=st.just(1.0),
+    model=st.sampled_from([None, "z/other"]),
+    cost_usd=SCORES,
     cost_source=st.sampled_from([None, *CostSource]),
 )
 feedback = st.builds(

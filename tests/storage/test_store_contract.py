@@ -400,7 +400,7 @@ def test_the_first_feedback_settles_the_model_for_all_later_ones(store, make):
 
 
 def test_names_may_hold_any_text(store, make):
-    odd = 'ü"\\\n\U0001f600 \' ;--'
+    odd = "ü\"\\\n\U0001f600 ' ;--"
     store.commit([make.decision("d1", task_type=odd, tags=((odd, odd),)), make.feedback("f1", judge=odd, metric=odd, comment=odd)])
     store.commit([make.feedback("f2")])
     assert last_feedback(store).before == {(odd, odd): (0.75, 1.0)}
