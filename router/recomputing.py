@@ -23,7 +23,7 @@ def decide_again(
     clock: Callable[[], float] = time.time,
     name: Callable[[str], str] = new_id,
     draw: Callable[[str], int] | None = None,
-    money: float = 0.0,
+    money: Callable[[], float] = lambda: 0.0,
     spent: bool = False,
     allowed: Restraint | None = None,
 ) -> RoutingService | None:
@@ -56,11 +56,15 @@ def decide_again(
 class _AsLogged:
     """The price of money that a decision was taken with."""
 
-    utility_per_usd: float
+    logged: Callable[[], float]
+
+    @property
+    def utility_per_usd(self) -> float:
+        return self.logged()
 
     def price(self, utility: FloatArray, sd: FloatArray, cost: FloatArray) -> float:
         del utility, sd, cost
-        return self.utility_per_usd
+        return self.logged()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,11 @@ def weights_of(decision: Decision) -> Weights:
     return Weights(*decision.request["weights"])
 
 
+def money_of(decision: Decision) -> float:
+    """Utility that a budget made a dollar cost, on top of what the request valued."""
+    return float(decision.request.get("money", 0.0))
+
+
 def calling_of(decision: Decision) -> Calling:
     """What could be called then, and what the request or its episode had settled."""
     resting = {e.model: 0.0 for e in decision.excluded if e.code == "circuit_open"}

@@ -15,7 +15,7 @@ from router.domain.calling import Calling
 from router.domain.decisions import Alternative, Decision
 from router.domain.events import DecisionRecord, Regime
 from router.domain.explanation import Weighed
-from router.domain.recall import calling_of, task_of, unavailable_of
+from router.domain.recall import calling_of, money_of, task_of, unavailable_of
 from router.domain.refold import Refold
 from router.domain.tasks import Task
 from router.errors import DecisionNotFound, RouterError
@@ -47,7 +47,7 @@ class DecideAgain(Protocol):
         clock: Callable[[], float],
         name: Callable[[str], str],
         draw: Callable[[str], int],
-        money: float,
+        money: Callable[[], float],
         spent: bool,
         allowed: Restraint | None,
     ) -> Deciding | None: ...
@@ -133,7 +133,7 @@ class AuditService:
             clock=lambda: decision.at,
             name=lambda _prefix: decision.id,
             draw=lambda _id: int(decision.request["draw"]),
-            money=float(decision.request.get("money", 0.0)),
+            money=lambda: money_of(decision),
             spent=decision.policy == "budget",
             allowed=None if "allowed" not in decision.request else Restraint(*decision.request["allowed"]),
         )

@@ -19,7 +19,7 @@ from router.domain.decisions import Decision
 from router.domain.evaluation import Comparison, Exploration, Look, compare, expectations, loss, worth
 from router.domain.events import DecisionRecord, Regime
 from router.domain.models import Price
-from router.domain.recall import Scope, calling_of, result_of, task_of, unavailable_of, weights_of
+from router.domain.recall import Scope, calling_of, money_of, result_of, task_of, unavailable_of, weights_of
 from router.domain.refold import Refold
 from router.domain.tasks import Task
 from router.errors import StorageUnavailable
@@ -54,7 +54,9 @@ class Deciding(Protocol):
 class Rebuild(Protocol):
     """Makes what decided under a regime; None where the regime was logged by a release that decided otherwise."""
 
-    def __call__(self, regime: Regime, unavailable: Mapping[str, str], posterior: Callable[[], Posterior]) -> Deciding | None: ...
+    def __call__(
+        self, regime: Regime, unavailable: Mapping[str, str], posterior: Callable[[], Posterior], *, money: Callable[[], float]
+    ) -> Deciding | None: ...
 
 
 class EvaluationService:
@@ -166,6 +168,8 @@ class _Then:
         self._deciding: dict[tuple[object, ...], Deciding | None] = {}
         self._policies: dict[tuple[object, ...], Policy] = {}
         self._posterior: Posterior | None = None
+        self._money = 0.0
+        """What a budget made a dollar cost, as the decision at hand logged it: a candidate would have had to keep the same budget."""
         self._last = store.last_seq()
 
     def look(self, record: DecisionRecord) -> Look | None:
@@ -174,6 +178,7 @@ class _Then:
         regime = self._regime(decision)
         if regime is None:
             return None
+        self._money = money_of(decision)
         task, calling = task_of(decision), calling_of(decision)
         elsewhere = bool(candidate.prices or candidate.without)
         if elsewhere or decision.id not in self._considered:
@@ -195,7 +200,7 @@ class _Then:
         if other is None:
             return None
         logged = np.array(decision.propensities)
-        target = self._target(decision, other, logged, Preference(value[0], -value[1], -value[2]))
+        target = self._target(decision, other, logged, Preference(value[0], self._money - value[1], -value[2]))
         models, columns = _aligned(own, other, logged, target)
         prices = self._prices(record)
         return Look(
@@ -219,6 +224,7 @@ class _Then:
         regime = self._regime(decision)
         if regime is None:
             return None
+        self._money = money_of(decision)
         self._posterior = self._refold(regime).posterior(self._last, intervals="min_quality" in decision.request)
         decider = self._decider(regime, decision, changed=False)
         own = None if decider is None else decider.consider(task_of(decision), calling_of(decision))
@@ -270,7 +276,7 @@ class _Then:
         if key not in self._deciding:
             catalog = Catalog(regime.models)
             wanted = replace(regime, models=self._candidate.changed(catalog).models) if changed else regime
-            self._deciding[key] = self._rebuild(wanted, unavailable, self._now)
+            self._deciding[key] = self._rebuild(wanted, unavailable, self._now, money=lambda: self._money)
         return self._deciding[key]
 
     def _now(self) -> Posterior:

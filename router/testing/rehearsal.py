@@ -43,6 +43,8 @@ class Rehearsal:
     store: Store = field(default_factory=MemoryStore)
     seed: int = 0
     count: int = 0
+    money: Callable[[], float] = lambda: 0.0
+    """Utility that a budget makes a dollar cost."""
 
     def __post_init__(self) -> None:
         settings = SETTINGS | self.policy
@@ -55,7 +57,7 @@ class Rehearsal:
         self.models, self.policy = models, self.policy | policy
         catalog = Catalog(models)
         regime = Regime(catalog.version, "rehearsal", SETTINGS | self.policy, catalog.models, self._clock())
-        deciding = decide_again(regime, {}, self._learner.posterior, clock=self._clock, name=self._name, draw=self._draw)
+        deciding = decide_again(regime, {}, self._learner.posterior, clock=self._clock, name=self._name, draw=self._draw, money=self.money)
         if deciding is None:
             raise AssertionError("the rehearsal's settings are not those of this release: bring SETTINGS up to date")
         self._deciding = deciding

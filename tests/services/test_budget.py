@@ -60,7 +60,7 @@ def test_the_log_says_what_money_cost_and_the_decision_is_taken_again_from_it(pa
         learner.posterior,
         name=lambda _: decision.id,
         draw=lambda _: int(decision.request["draw"]),
-        money=decision.request["money"],
+        money=lambda: decision.request["money"],
     )
     assert again is not None
     made = again.decide(Task("classification", 1_000))

@@ -1,5 +1,7 @@
 """Evaluation and what-if on logs that the service's own code wrote, against answers that are known."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,18 @@ def test_what_drew_the_decisions_is_recomputed_exactly(service):
     assert told.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4)
     assert told.utility.difference.mean == pytest.approx(0.0, abs=1e-7)
     assert told.verdict == "no difference shown"
+
+
+def test_decisions_under_a_budget_are_recomputed_at_the_price_that_money_had():
+    rng, prices = np.random.default_rng(8), itertools.cycle((0.0, 40.0, 160.0))
+    made, answer = Rehearsal(MODELS, {"policy_parameters": {"floor": 0.2}}, money=lambda: next(prices)), answers(rng)
+    for i in range(STEPS):
+        made.step(Task(TYPES[i % 2], 1_000), answer)
+    budgeted = EvaluationService(made.store, decide_again, lambda: Catalog(MODELS))
+    same = budgeted.evaluate(Candidate(policy="thompson", parameters={"floor": 0.2}))
+    assert same.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4)
+    as_priced = budgeted.what_if(Candidate(prices=PRICES))
+    assert as_priced.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4)
 
 
 def test_one_model_is_worth_what_it_is_worth(service):
