@@ -9,6 +9,7 @@ from fastapi import Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from learning.features import N_FEATURES
 from router.api.access import READ, allow
 from router.api.hot import answer
 from router.api.routing import told
@@ -100,7 +101,7 @@ def recounted(record: DecisionRecord) -> dict[str, Any]:
         "forced": decision.forced,
         "request": decision.request,
         "tags": dict(decision.tags),
-        "features": struct.unpack(f"<{len(decision.features) // 4}f", decision.features),
+        "features": struct.unpack_from(f"<{min(len(decision.features) // 4, N_FEATURES)}f", decision.features),  # behind them is the text
         "eligible": [{"model": m, "propensity": p} for m, p in zip(decision.eligible, decision.propensities, strict=True)],
         "catalog_version": decision.catalog_version,
         "outcome": record.outcome,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from learning import state
+from learning.features import N_FEATURES
 from learning.learner import Learner
 from learning.projection import hashed, vector_of
 from router import bootstrap, config
@@ -133,6 +134,11 @@ async def test_the_log_keeps_numbers_of_a_text_only_where_the_operator_said_so(t
             assert record is not None
             assert len(record.decision.features) == size
             assert b"swordfish" not in repr(record).encode()
+            read = await client.get(f"/v1/decisions/{told['decision_id']}")
+            assert read.status_code == 200
+            assert len(read.json()["features"]) == N_FEATURES  # of its text nothing is told
+            assert read.json()["recomputed"]["exact"] is True
+            assert (await client.get("/v1/decisions")).status_code == 200
             silent = (await client.post(path, json={"task_type": "quick_qa"})).json()
             record = services.store.decision(silent["decision_id"])
             assert record is not None
