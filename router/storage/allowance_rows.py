@@ -1,20 +1,14 @@
 """Allowances as rows: what was drawn of each in a period, in billionths."""
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
+from router.storage.drawing import take
 from router.storage.tables import allowances
 
 
 def draw(connection: Connection, name: str, start: int, wanted: int, limit: int) -> int:
     """Take ``wanted``, or what is left of ``limit``."""
-    own = (allowances.c.name == name, allowances.c.start == start)
-    drawn = connection.execute(select(allowances.c.drawn_nano).where(*own)).scalar()
-    taken = max(0, min(wanted, limit - (drawn or 0)))
-    if drawn is None:
-        connection.execute(insert(allowances), {"name": name, "start": start, "drawn_nano": taken})
-    elif taken:
-        connection.execute(update(allowances).where(*own).values(drawn_nano=drawn + taken))
-    return taken
+    return take(connection, allowances.c.drawn_nano, {"name": name, "start": start}, at_least=0, wanted=wanted, limit=limit)
 
 
 def change(connection: Connection, name: str, start: int, nano: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from router.domain.keys import ApiKey, Budget, Rate, Scope
+from router.storage.drawing import take
 from router.storage.tables import api_keys, key_spend
 
 
@@ -41,16 +42,8 @@ def revoke(connection: Connection, key_id: str, at: float) -> None:
 
 def draw(connection: Connection, key_id: str, start: int, *, at_least: int, wanted: int, limit: int) -> int:
     """Take ``wanted`` billionths of a dollar of a budget, or what is left where that is ``at_least``, or nothing."""
-    own = (key_spend.c.key_id == key_id, key_spend.c.start == start)
-    drawn = connection.execute(select(key_spend.c.drawn_nano_usd).where(*own)).scalar()
-    taken = min(wanted, limit - (drawn or 0))
-    if taken < at_least:
-        return 0
-    if drawn is None:
-        connection.execute(insert(key_spend), {"key_id": key_id, "start": start, "drawn_nano_usd": taken})
-    else:
-        connection.execute(update(key_spend).where(*own).values(drawn_nano_usd=drawn + taken))
-    return taken
+    own = {"key_id": key_id, "start": start}
+    return take(connection, key_spend.c.drawn_nano_usd, own, at_least=at_least, wanted=wanted, limit=limit)
 
 
 def change_drawn(connection: Connection, key_id: str, start: int, nano_usd: int) -> None:

@@ -1,6 +1,7 @@
 """What every store promises, whatever it keeps the log in."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.decisions import Decision
 from router.domain.events import ArrivalEvent, Committed, DecisionEvent, FeedbackEvent, OutcomeEvent, Snapshot, Status
+from router.domain.keys import ApiKey, Scope
 from router.domain.models import Capability, Modality, Model, Price, SpeedFacts
 from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, OutcomeConflict, RouterError
 from router.ports import Store
+from router.storage.sql import SqlStore
 
 HUMAN = ("human", "overall")
 
@@ -568,3 +571,26 @@ def test_an_allowance_is_drawn_once_by_whoever_asks_and_no_further_than_its_limi
     assert store.draw_allowance("a", 100, wanted=40, limit=100) == 30
     assert store.allowances(100) == {"a": 100, "b": 0}
     assert store.draw_allowance("a", 100, wanted=40, limit=50) == 0
+
+
+def test_services_that_draw_at_once_from_a_database_server_take_no_more_than_there_is(postgres_url):
+    draws = {
+        "allowance": lambda store, start: store.draw_allowance("a", start, wanted=40, limit=100),
+        "key": lambda store, start: store.draw_budget("key_1", start, at_least=1, wanted=40, limit=100),
+    }
+    stores = [SqlStore(postgres_url, "normal") for _ in range(3)]
+    together = threading.Barrier(3)
+
+    def drawn_by(store, draw, start):
+        together.wait(60)
+        return draw(store, start) + draw(store, start)
+
+    try:
+        stores[0].save_key(ApiKey("key_1", "team", "pk_1", "digest", frozenset({Scope.ROUTE}), 1.0))
+        with ThreadPoolExecutor(3) as threads:
+            for draw in draws.values():
+                for start in range(30):  # a row of its own for each, so that its making is raced for too
+                    assert sum(threads.map(drawn_by, stores, [draw] * 3, [start] * 3)) == 100
+    finally:
+        for store in stores:
+            store.close()
