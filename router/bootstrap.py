@@ -24,6 +24,7 @@ from router.domain.events import Group, OutcomeEvent
 from router.domain.ids import new_id
 from router.domain.models import Price
 from router.domain.pins import Pin
+from router.domain.routing_rules import RoutingRules
 from router.domain.spending import Exhausted
 from router.domain.tasks import Weights
 from router.errors import RouterError
@@ -48,7 +49,7 @@ from router.services.planning import PlanningService
 from router.services.providers import Providers, connect
 from router.services.regimes import RegimeService
 from router.services.retention import RetentionService
-from router.services.routing import RoutingRules, RoutingService
+from router.services.routing import RoutingService
 from router.services.sharing import SharingService
 from router.services.spending import SpendingService
 from router.services.tallying import TallyService

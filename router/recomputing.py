@@ -10,9 +10,10 @@ from learning.posterior import Posterior
 from router.domain.catalog import Catalog
 from router.domain.events import Committed, Regime, Write
 from router.domain.ids import new_id
+from router.domain.routing_rules import RoutingRules
 from router.domain.spending import DayStanding, Exhausted
 from router.errors import StorageUnavailable
-from router.services.routing import RoutingRules, RoutingService
+from router.services.routing import RoutingService
 
 
 def decide_again(
