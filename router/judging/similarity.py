@@ -70,7 +70,7 @@ class Embeddings:
 
     def similarity(self, a: str, b: str) -> float:
         """Negative cosines count as 0."""
-        one, other = (embed(text) for text in (a, b))
+        one, other = (_kept(text[:_LONGEST]) for text in (a, b))
         return min(1.0, max(0.0, float(one @ other)))
 
 
@@ -85,14 +85,17 @@ def _encoder() -> Any:
     return load_model(device="cpu")
 
 
-@lru_cache(maxsize=256)
 def embed(text: str) -> FloatArray:
-    """Unit vector (384,) of a text.
+    """Unit vector (384,) of a text, which is let go.
 
     Raises ``JudgeUnavailable`` where the extra is not installed.
     """
     vector: FloatArray = np.asarray(_encoder().encode([text[:_LONGEST]], show_progress_bar=False)[0], dtype=np.float64)
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+
+_kept = lru_cache(maxsize=256)(embed)
+"""For answers, which are compared with several others."""
 
 
 MEASURES: dict[str, type[CharNgrams] | type[Embeddings]] = {"char-ngram": CharNgrams, "all-minilm-l6-v2": Embeddings}

