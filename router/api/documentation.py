@@ -1,11 +1,15 @@
 """What ``/docs`` tells: the models of bodies that are read as bytes, with examples, and the idea of the service."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 DESCRIPTION = """
 Routes each task to the model that the evidence favours, logs every choice with its exact propensity, and keeps learning.
@@ -168,16 +172,27 @@ def body(path: str, method: str, model: type[BaseModel] | None, *, many: bool) -
 def install(app: FastAPI, described: Callable[[], FastAPI], bodies: Sequence[type[BaseModel]]) -> None:
     """Make the document when it is first asked for: FastAPI's of the application that is ``described``, with the models of the bodies."""
 
+    making = threading.Lock()
+
     def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = described().openapi()
-            _, definitions = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF)
-            made.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
-            made["components"]["securitySchemes"] = {
-                "key": {"type": "http", "scheme": "bearer", "description": "A key of `pointsman keys create`, where there are keys."}
-            }
-            made["security"] = [{"key": []}, {}]
-            app.openapi_schema = made
-        return app.openapi_schema
+        with making:
+            if app.openapi_schema is None:
+                made = described().openapi()
+                _, definitions = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF)
+                made.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
+                made["components"]["securitySchemes"] = {
+                    "key": {"type": "http", "scheme": "bearer", "description": "A key of `pointsman keys create`, where there are keys."}
+                }
+                made["security"] = [{"key": []}, {}]
+                app.openapi_schema = made
+            return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI documents this as the way to extend its document
+    route = next(route for route in app.router.routes if isinstance(route, Route) and route.path == app.openapi_url)
+    answers = route.app
+
+    async def made_beside(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.to_thread(document)  # it takes half a second, and calls must not wait for a reader
+        await answers(scope, receive, send)
+
+    route.app = made_beside

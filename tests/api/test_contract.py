@@ -1,15 +1,18 @@
 """What every route and every error must hold, found by walking them."""
 
+import asyncio
 import inspect
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from learning.errors import LearningError
-from router.api import errors
+from router.api import documentation, errors
 from router.errors import Overloaded, RouterError, SchemaTooNew, StorageUnavailable
 from tests.api.conftest import Rig
 
@@ -81,6 +84,22 @@ async def test_document_is_whole(rig: Rig) -> None:
             assert "2" in {status[0] for status in operation["responses"]}
     assert {"RouteRequest", "FeedbackIn", "OutcomeIn", "ModelIn", "RouteAnswer", "ErrorAnswer"} <= known
     assert (await rig.client.get("/docs")).status_code == 200
+
+
+async def test_the_document_is_made_once_and_beside_the_event_loop() -> None:
+    makers: list[threading.Thread] = []
+
+    def described() -> FastAPI:
+        makers.append(threading.current_thread())
+        return FastAPI(title="described")
+
+    app = FastAPI()
+    documentation.install(app, described, [])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(3)))
+    assert [answer.json()["info"]["title"] for answer in answers] == ["described"] * 3
+    assert len(makers) == 1
+    assert makers[0] is not threading.current_thread()
 
 
 async def test_examples_are_accepted(rig: Rig) -> None:
