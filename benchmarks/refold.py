@@ -30,12 +30,12 @@ from learning import state
 from learning.features import SCHEMA_VERSION, encode, to_bytes
 from learning.learner import Learner
 from router import bootstrap, config
-from router.bootstrap import routing_rules
 from router.domain.decisions import Decision
 from router.domain.events import Feedback, Outcome, Snapshot, Status, Write
 from router.domain.evidence import fold
 from router.domain.offers import facts_of
 from router.domain.refold import fold_on
+from router.parts import routing_rules
 from router.ports import Store
 from router.storage import schema
 from router.storage.sql import SqlStore

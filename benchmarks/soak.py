@@ -34,8 +34,8 @@ import psycopg
 
 from learning.learner import Learner
 from router import config
-from router.bootstrap import routing_rules
 from router.domain.evidence import fold
+from router.parts import routing_rules
 from router.storage import schema
 from router.storage.sql import SqlStore
 from router.testing.postgres import PostgresServer, free_port

@@ -19,7 +19,6 @@ from learning.learner import Learner
 from learning.posterior import Posterior
 from learning.voices import Voices
 from router import config
-from router.bootstrap import base_catalog, routing_rules
 from router.domain.catalog import Catalog
 from router.domain.decisions import Alternative, Decision, Exclusion, Expected
 from router.domain.events import Committed, Write
@@ -30,6 +29,7 @@ from router.domain.orchestration import Outlook
 from router.domain.refold import fold_on
 from router.domain.tasks import Constraints, Speed, Task, Weights
 from router.errors import StorageUnavailable, TaskInvalid
+from router.parts import base_catalog, routing_rules
 from router.ports import Store
 from router.services.routing import RoutingService
 from router.storage import schema

@@ -67,11 +67,11 @@ def run(
         raise ConfigurationInvalid("a store in memory keeps no runs", field="database_url", remedy="name a file: sqlite:///pointsman.db")
 
     async def work() -> dict[str, Any]:
-        from router import bootstrap
+        from router import errands
         from router.domain.battery_report import report
         from router.services.battery import records_of
 
-        async with bootstrap.battery_service(settings) as (service, store):
+        async with errands.battery_service(settings) as (service, store):
             prepared = await service.prepare(battery, anew=anew)
             if not as_json:
                 _announce(prepared, max_usd)
@@ -141,13 +141,13 @@ def runs(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
 
 
 def _store(database_url: str | None) -> Any:
-    from router import bootstrap, config
+    from router import config, parts
     from router.errors import ConfigurationInvalid
 
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
     if settings.in_memory:
         raise ConfigurationInvalid("a store in memory keeps no runs", field="database_url", remedy="name a file: sqlite:///pointsman.db")
-    return bootstrap.open_store(settings)[0]
+    return parts.open_store(settings)[0]
 
 
 async def _play(service: Any, prepared: "Prepared", max_usd: float) -> "Progress":

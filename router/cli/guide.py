@@ -37,9 +37,9 @@ def guide(
 
 
 async def _made(settings: "Settings") -> "Guide":
-    from router import bootstrap
+    from router import errands
 
-    async with bootstrap.guide_service(settings) as service:
+    async with errands.guide_service(settings) as service:
         return await service.guide()
 
 

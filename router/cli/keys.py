@@ -104,7 +104,7 @@ def revoke(
 
 @contextmanager
 def _service(database_url: str | None) -> "Iterator[KeyService]":
-    from router import bootstrap, config
+    from router import config, parts
     from router.domain.ids import new_id
     from router.errors import ConfigurationInvalid
     from router.services.keys import KeyService
@@ -112,7 +112,7 @@ def _service(database_url: str | None) -> "Iterator[KeyService]":
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
     if settings.in_memory:
         raise ConfigurationInvalid("a store in memory keeps no keys", field="database_url", remedy="name a file: sqlite:///pointsman.db")
-    store, _ = bootstrap.open_store(settings)
+    store, _ = parts.open_store(settings)
     try:
         yield KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=True)
     finally:

@@ -102,11 +102,11 @@ def _report(models: Sequence["Model"], done: str, as_json: bool) -> None:
 
 def read_catalog(database_url: str | None) -> "Catalog":
     """What ships, the operator's file and the database's changes; creates no database."""
-    from router import bootstrap, config
+    from router import config, parts
     from router.storage import schema
 
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    base = bootstrap.base_catalog(settings)
+    base = parts.base_catalog(settings)
     if settings.in_memory or not schema.check(settings.database_url).ready:
         return base
     from router.storage.sql import SqlStore
@@ -122,16 +122,16 @@ def read_catalog(database_url: str | None) -> "Catalog":
 def _service(database_url: str | None) -> "Iterator[ModelService]":
     import asyncio
 
-    from router import bootstrap, config
+    from router import config, parts
     from router.errors import ConfigurationInvalid
     from router.services.models import ModelService
 
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
     if settings.in_memory:
         raise ConfigurationInvalid("a store in memory keeps no models", field="database_url", remedy="name a file: sqlite:///pointsman.db")
-    store, _ = bootstrap.open_store(settings)
+    store, _ = parts.open_store(settings)
     try:
-        service = ModelService(store, bootstrap.base_catalog(settings), clock=time.time)
+        service = ModelService(store, parts.base_catalog(settings), clock=time.time)
         asyncio.run(service.load())
         yield service
     finally:

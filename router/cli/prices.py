@@ -54,7 +54,7 @@ def recost(
 
     Reported costs stay. Corrections are added to the log; what was learned becomes what it would be had the price been right.
     """
-    from router import bootstrap, config
+    from router import config, parts
     from router.domain.prices import moment
     from router.errors import ConfigurationInvalid, TaskInvalid
     from router.services import recosting
@@ -65,9 +65,9 @@ def recost(
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
     if settings.in_memory:
         raise ConfigurationInvalid("a store in memory has no history", field="database_url", remedy="name a file: sqlite:///pointsman.db")
-    store, _ = bootstrap.open_store(settings)
+    store, _ = parts.open_store(settings)
     try:
-        found = recosting.corrections(store, recosting.timelines(store, bootstrap.base_catalog(settings)), since=earliest)
+        found = recosting.corrections(store, recosting.timelines(store, parts.base_catalog(settings)), since=earliest)
         refused = [] if dry_run else recosting.append(store, found, time.time())
     finally:
         store.close()

@@ -103,9 +103,9 @@ def _catalog(settings: "Settings") -> Any:
 
 def _guide(settings: "Settings") -> "Guide":
     async def made() -> "Guide":
-        from router import bootstrap
+        from router import errands
 
-        async with bootstrap.guide_service(settings) as service:
+        async with errands.guide_service(settings) as service:
             return await service.guide()
 
     return asyncio.run(made())

@@ -58,8 +58,8 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 
 def _providers(settings: "Settings", problems: "list[RouterError]") -> list[dict[str, Any]]:
     """Who is called and what the others need, as the service finds them; a wish that cannot be met is a problem."""
-    from router.bootstrap import base_catalog
     from router.errors import RouterError
+    from router.parts import base_catalog
     from router.services.providers import survey
 
     try:
@@ -103,8 +103,8 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
     from learning.errors import LearningError
     from learning.policies import make
     from router import config
-    from router.bootstrap import base_catalog
     from router.errors import ConfigurationInvalid, RouterError
+    from router.parts import base_catalog
     from router.services.texts import projection
     from router.storage import schema
 

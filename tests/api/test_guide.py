@@ -12,7 +12,7 @@ import pytest
 import structlog
 import yaml
 
-from router import bootstrap, config
+from router import bootstrap, config, parts
 from router.api.app import create_app
 from router.cli.app import run
 from router.domain.calling import Calling
@@ -127,7 +127,7 @@ def test_a_pinned_file_that_was_changed_is_refused(url, pinned):
     pinned.write_text(pinned.read_text().replace(f"primary: {LLAMA}", f"primary: {GEMINI}"))
     for file, reason in ((pinned, "changed after"), (Path("rules.yaml"), "not pinned"), (Path("none.yaml"), "cannot be read")):
         with pytest.raises(ConfigurationInvalid, match=reason) as error:
-            bootstrap.pins(config.load(database_url=url, rules_file=file))
+            parts.pins(config.load(database_url=url, rules_file=file))
         assert error.value.field == "rules_file"
 
 

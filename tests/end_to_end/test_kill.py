@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from learning.learner import Learner
-from router.bootstrap import RECORDS_PER_DECISION
 from router.config import Settings
 from router.demo.service import Caller, settled
 from router.domain.events import DecisionEvent, FeedbackEvent, LogEvent, OutcomeEvent
 from router.domain.evidence import fold as fold_event
 from router.errors import StorageUnavailable
+from router.parts import RECORDS_PER_DECISION
 from router.storage.sql import SqlStore
 from tests.end_to_end.service import Service
 

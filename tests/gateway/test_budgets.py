@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from router import bootstrap
+from router import parts
 from router.domain.keys import Budget
 from router.storage import schema
 from router.storage.sql import SqlStore
@@ -44,7 +44,7 @@ def _with_key(made: Gateway, catalog: str) -> Iterator[tuple[Gateway, str]]:
     (made.database.parent / "models.toml").write_text(catalog)
     schema.upgrade(made.settings.database_url)
     store = SqlStore(made.settings.database_url)
-    keys, _ = bootstrap.key_service(made.settings, store)
+    keys, _ = parts.key_service(made.settings, store)
     _, token = asyncio.run(keys.create(wanted(budget=Budget(BUDGET_USD, "day"))))
     store.close()
     yield made.start(), token

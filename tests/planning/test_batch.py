@@ -10,6 +10,7 @@ import pytest
 from router import bootstrap, config
 from router.api.app import create_app
 from router.cli.app import run
+from router.domain.catalog import Catalog
 from router.domain.events import Feedback, Outcome, Status
 from router.domain.ids import new_id
 from router.domain.tasks import Task
@@ -46,7 +47,7 @@ JOB: dict[str, Any] = {
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models.toml").write_text(CATALOG)
-    monkeypatch.setattr("router.domain.catalog.load_shipped", lambda: bootstrap.Catalog())
+    monkeypatch.setattr("router.domain.catalog.load_shipped", lambda: Catalog())
     monkeypatch.setenv("POINTSMAN_CATALOG_FILE", "models.toml")
     return config.load(database_url=f"sqlite:///{tmp_path / 'log.db'}", durability="normal", log_level="error")
 

@@ -8,7 +8,7 @@ import pytest
 
 from learning.choice import Restraint
 from learning.learner import Learner
-from router import bootstrap, config
+from router import config, parts
 from router.domain.calling import Calling
 from router.domain.catalog import load_shipped
 from router.domain.decisions import Decision
@@ -43,7 +43,7 @@ class Town:
     def __post_init__(self) -> None:
         self.catalog, self.learner = load_shipped(), Learner()
         self.learner.register(facts_of(self.catalog.active))
-        self.rules = bootstrap.routing_rules(config.load(database_url="memory://"))
+        self.rules = parts.routing_rules(config.load(database_url="memory://"))
 
     def service(self) -> tuple[RoutingService, AllowanceService]:
         allowance = AllowanceService(self.store, quality=self.quality, usd=self.usd, clock=lambda: self.now)

@@ -6,13 +6,13 @@ import pytest
 
 from learning.learner import Learner
 from learning.pacing import Pacer
-from router.bootstrap import routing_rules
 from router.config import Settings
 from router.domain.catalog import load_shipped
 from router.domain.events import Committed, Regime, Write
 from router.domain.ids import new_id
 from router.domain.offers import facts_of
 from router.domain.tasks import Task
+from router.parts import routing_rules
 from router.recomputing import decide_again
 from router.services.routing import RoutingService
 

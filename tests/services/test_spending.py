@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from learning.learner import Learner
-from router import bootstrap, config
+from router import bootstrap, config, parts
 from router.api.app import create_app
 from router.api.services import Services
 from router.domain.calling import Calling
@@ -40,7 +40,8 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test runs over the end of a day."""
     began = time.monotonic()
     clock = SimpleNamespace(time=lambda: 20_000.5 * DAY_S + time.monotonic() - began, monotonic=time.monotonic)
-    monkeypatch.setattr(bootstrap, "time", clock)
+    for module in (bootstrap, parts):
+        monkeypatch.setattr(module, "time", clock)
 
 
 @asynccontextmanager
@@ -174,7 +175,7 @@ def test_a_fallback_is_the_next_cheapest_once_the_day_is_spent() -> None:
     catalog = load_shipped()
     learner = Learner()
     learner.register(facts_of(catalog.active))
-    rules = bootstrap.routing_rules(config.load(database_url="memory://"))
+    rules = parts.routing_rules(config.load(database_url="memory://"))
     spent = DayStanding(1.0, 1.0, 10.0, 0.0, 0.0, Exhausted.CHEAPEST)
     purse = SimpleNamespace(spent=lambda: spent)
     routing = RoutingService(Nowhere(), rules, posterior=learner.posterior, clock=lambda: 1.0, new_id=new_id, purse=purse)
