@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
         if self.weight_quality + self.weight_cost + self.weight_latency == 0:
-            raise PydanticCustomError("weights", "weight_quality, weight_cost and weight_latency must not all be 0")
+            raise PydanticCustomError("weight_quality", "weight_quality, weight_cost and weight_latency must not all be 0")
         return self
 
     @model_validator(mode="after")
@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     def _a_day_pays_a_request(self) -> Self:
         day, request = self.budget_usd_per_day, self.budget_usd_per_request
         if day is not None and request is not None and request > day:
-            raise PydanticCustomError("budget", "budget_usd_per_day must not be below budget_usd_per_request")
+            raise PydanticCustomError("budget_usd_per_day", "budget_usd_per_day must not be below budget_usd_per_request")
         return self
 
     @property
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _some_baseline(self) -> Self:
         if self.holdback_share and self.baseline_model is None:
-            raise PydanticCustomError("holdback", "holdback_share needs a baseline_model: set POINTSMAN_BASELINE_MODEL to a model's id")
+            raise PydanticCustomError("baseline_model", "holdback_share needs one: set it to a model's id")
         return self
 
     @property
@@ -273,7 +273,7 @@ def suggestion(variable: str) -> str:
 
 
 def _invalid(error: Mapping[str, Any]) -> ConfigurationInvalid:
-    field = str(error["loc"][0]) if error["loc"] else "weight_quality"
+    field = str(error["loc"][0] if error["loc"] else error["type"])  # what is wrong with several together has the name of one as its type
     message = error["msg"].removeprefix("Input ").removeprefix("Value ")
     return ConfigurationInvalid(
         f"setting {field}: {message}",

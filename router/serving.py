@@ -98,6 +98,10 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as exc:
+        if isinstance(exc.__context__, socket.gaierror):  # asked for by its name, which is not known
+            raise ConfigurationInvalid(
+                "the host has no address", field="host", remedy="name an address of this machine with --host or POINTSMAN_HOST"
+            ) from exc
         raise ConfigurationInvalid(
             f"port {settings.port} of {settings.host} cannot be used ({os.strerror(exc.errno or 0)})",
             field="port",

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from router import bootstrap, config
+from router import bootstrap, config, serving
 from router.api.app import create_app
 from router.api.services import Services
 from router.errors import ConfigurationInvalid, StorageUnavailable
@@ -107,6 +107,13 @@ async def test_unknown_policy_and_bad_catalogue_are_refused(tmp_path: Path) -> N
         await bootstrap.build(config.load(database_url="memory://", catalog_file=tmp_path / "missing.toml"))
 
 
+def test_a_host_that_has_no_address_is_refused_by_its_name() -> None:
+    with pytest.raises(ConfigurationInvalid) as caught:
+        serving._listen(config.load(host="no..host"))
+    assert caught.value.field == "host"
+    assert "POINTSMAN_HOST" in (caught.value.remedy or "")
+
+
 async def test_process_stops_in_order_when_it_is_told_to(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -123,7 +130,7 @@ async def test_process_stops_in_order_when_it_is_told_to(tmp_path: Path) -> None
         sys.executable, "-c", program, env=environment, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             async with asyncio.timeout(60):
                 while True:
                     try:

@@ -39,7 +39,7 @@ async def exchange(port: int, head: str, *pieces: bytes, hang_up: bool = False) 
 
 
 async def test_oversized_body_is_refused_and_the_connection_still_works(port: int) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         big = json.dumps({"prompt": "a" * 2_000_000}).encode()
         answer = await client.post("/v1/route", content=big, headers={"content-type": "application/json"})
         assert answer.status_code == 413
@@ -60,14 +60,14 @@ async def test_oversized_body_on_a_connection_to_be_closed_still_gets_its_answer
 async def test_caller_that_hangs_up_early_breaks_nothing(port: int, rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
     await exchange(port, "Content-Length: 100\r\n", b'{"task_type"', hang_up=True)
     await asyncio.sleep(0.1)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         assert (await client.get("/healthz")).status_code == 200
     assert "Traceback" not in capfd.readouterr().err
     assert rig.store.last_seq() == 0
 
 
 async def test_many_at_once_are_all_durable(port: int, rig: Rig) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         answers = await asyncio.gather(*(client.post("/v1/route", json={"task_type": "x"}) for _ in range(60)))
     made = {answer.json()["decision_id"] for answer in answers}
     assert len(made) == 60

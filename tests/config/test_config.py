@@ -113,7 +113,15 @@ def test_secrets_stay_out_of_the_representation() -> None:
 
 
 def test_a_day_must_pay_for_a_request() -> None:
-    assert "budget_usd_per_day" in refused(budget_usd_per_day=0.01, budget_usd_per_request=0.02).message
+    assert refused(budget_usd_per_day=0.01, budget_usd_per_request=0.02).field == "budget_usd_per_day"
     assert config.load(budget_usd_per_day=0.02, budget_usd_per_request=0.02).budget_exhausted == "cheapest"
     assert refused(budget_usd_per_day=0.0).field == "budget_usd_per_day"
     assert refused(text_features="all").field == "text_features"
+
+
+def test_settings_that_do_not_go_together_are_refused_by_the_name_of_one() -> None:
+    assert refused(weight_quality=0, weight_cost=0, weight_latency=0).field == "weight_quality"
+    assert refused(judge_share=0.1).field == "judge_models"
+    alone = refused(holdback_share=0.1)
+    assert alone.field == "baseline_model"
+    assert "POINTSMAN_BASELINE_MODEL" in (alone.remedy or "")
