@@ -65,7 +65,7 @@ def bare() -> None:
     from fastapi import FastAPI
 
     from router.api.schemas import RouteRequest
-    from router.api.views import RouteAnswer
+    from router.api.views.routing import RouteAnswer
 
     app = FastAPI()
     answer = json.loads(Path(sys.argv[3]).read_text())

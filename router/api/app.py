@@ -28,11 +28,22 @@ from router.api import (
     orchestrations,
     routing,
     schemas,
-    views,
 )
 from router.api.hot import HotApp, HotRoute
 from router.api.limits import BodyLimit
 from router.api.services import Services
+from router.api.views.chat import ChatAnswer
+from router.api.views.decisions import DecisionPage, DecisionView
+from router.api.views.errors import ErrorAnswer
+from router.api.views.feedback import ChangeAnswer, FeedbackAnswer, FeedbackResults, OutcomeAnswer, OutcomeResults
+from router.api.views.health import Health, Readiness
+from router.api.views.history import HistoryView
+from router.api.views.incidents import IncidentList
+from router.api.views.judges import JudgesAnswer
+from router.api.views.models import ModelHistory, ModelList, ModelView
+from router.api.views.plans import PlanAnswer
+from router.api.views.policy import PolicyView
+from router.api.views.routing import RouteAnswer
 from router.telemetry import release
 
 
@@ -54,30 +65,30 @@ class Address:
 
 
 TABLE: tuple[Address, ...] = (
-    Address("POST", "/v1/route", routing.route, views.RouteAnswer, "route", schemas.RouteRequest, refusals=(422, 503), hot=True),
+    Address("POST", "/v1/route", routing.route, RouteAnswer, "route", schemas.RouteRequest, refusals=(422, 503), hot=True),
     Address(
-        "POST", "/v1/route/batch", orchestrations.route_batch, views.PlanAnswer, "route", orchestrations.OrchestrationIn,
+        "POST", "/v1/route/batch", orchestrations.route_batch, PlanAnswer, "route", orchestrations.OrchestrationIn,
         refusals=(404, 422, 503),
     ),
     Address(
-        "POST", "/v1/chat/completions", chat.chat_completions, views.ChatAnswer, "call", conversation.ChatRequest,
+        "POST", "/v1/chat/completions", chat.chat_completions, ChatAnswer, "call", conversation.ChatRequest,
         refusals=(422, 502, 503), hot=True,
     ),
     Address(
-        "POST", "/v1/feedback", feedback.give_feedback, views.FeedbackAnswer, "learn", schemas.FeedbackIn,
-        many=views.FeedbackResults, refusals=(404, 409, 422, 503), hot=True,
+        "POST", "/v1/feedback", feedback.give_feedback, FeedbackAnswer, "learn", schemas.FeedbackIn,
+        many=FeedbackResults, refusals=(404, 409, 422, 503), hot=True,
     ),
     Address(
-        "POST", "/v1/outcomes", feedback.outcomes, views.OutcomeAnswer, "learn", schemas.OutcomeIn,
-        many=views.OutcomeResults, refusals=(404, 409, 422, 503), hot=True,
+        "POST", "/v1/outcomes", feedback.outcomes, OutcomeAnswer, "learn", schemas.OutcomeIn,
+        many=OutcomeResults, refusals=(404, 409, 422, 503), hot=True,
     ),
     Address(
-        "PUT", "/v1/feedback/{feedback_id}", feedback.correct_feedback, views.ChangeAnswer, "learn", schemas.FeedbackCorrection,
+        "PUT", "/v1/feedback/{feedback_id}", feedback.correct_feedback, ChangeAnswer, "learn", schemas.FeedbackCorrection,
         refusals=(404, 422, 503), hot=True,
     ),
-    Address("DELETE", "/v1/feedback/{feedback_id}", feedback.retract_feedback, views.ChangeAnswer, "learn", refusals=(404, 503), hot=True),
-    Address("GET", "/v1/policy", decisions.get_policy, views.PolicyView, "read"),
-    Address("GET", "/v1/policy/{task_type}", decisions.get_task_policy, views.PolicyView, "read", refusals=(422,)),
+    Address("DELETE", "/v1/feedback/{feedback_id}", feedback.retract_feedback, ChangeAnswer, "learn", refusals=(404, 503), hot=True),
+    Address("GET", "/v1/policy", decisions.get_policy, PolicyView, "read"),
+    Address("GET", "/v1/policy/{task_type}", decisions.get_task_policy, PolicyView, "read", refusals=(422,)),
     Address(
         "POST", "/v1/evaluate", evaluation.evaluate, evaluation.ComparisonView, "read", evaluation.CandidateIn, refusals=(404, 422, 503),
     ),
@@ -86,23 +97,23 @@ TABLE: tuple[Address, ...] = (
     ),
     Address("GET", "/v1/guide", guide.get_guide, guide.GuideView, "read", refusals=(422, 503)),
     Address("GET", "/v1/rules", guide.get_rules, guide.RulesView, "read", refusals=(422, 503)),
-    Address("GET", "/v1/incidents", incidents.list_incidents, views.IncidentList, "read"),
-    Address("GET", "/v1/judges", judges.list_judges, views.JudgesAnswer, "read", refusals=(422, 503)),
+    Address("GET", "/v1/incidents", incidents.list_incidents, IncidentList, "read"),
+    Address("GET", "/v1/judges", judges.list_judges, JudgesAnswer, "read", refusals=(422, 503)),
     Address("GET", "/v1/lift", evaluation.lift, evaluation.LiftView, "read", refusals=(422, 503)),
     Address("GET", "/v1/exploration", evaluation.exploration, evaluation.ExplorationView, "read", refusals=(422, 503)),
-    Address("GET", "/v1/history/{task_type}", decisions.get_history, views.HistoryView, "read", refusals=(422, 503)),
-    Address("GET", "/v1/decisions", decisions.list_decisions, views.DecisionPage, "read", refusals=(422, 503)),
-    Address("GET", "/v1/decisions/{decision_id}", decisions.get_decision, views.DecisionView, "read", refusals=(404, 503)),
-    Address("GET", "/v1/models", models.list_models, views.ModelList, "catalogue", refusals=(422,)),
-    Address("POST", "/v1/models", models.add_model, views.ModelView, "catalogue", schemas.ModelIn, refusals=(409, 422, 503), status=201),
-    Address("GET", "/v1/models/{model_id:path}", models.get_model, views.ModelHistory, "catalogue", refusals=(404, 503)),
+    Address("GET", "/v1/history/{task_type}", decisions.get_history, HistoryView, "read", refusals=(422, 503)),
+    Address("GET", "/v1/decisions", decisions.list_decisions, DecisionPage, "read", refusals=(422, 503)),
+    Address("GET", "/v1/decisions/{decision_id}", decisions.get_decision, DecisionView, "read", refusals=(404, 503)),
+    Address("GET", "/v1/models", models.list_models, ModelList, "catalogue", refusals=(422,)),
+    Address("POST", "/v1/models", models.add_model, ModelView, "catalogue", schemas.ModelIn, refusals=(409, 422, 503), status=201),
+    Address("GET", "/v1/models/{model_id:path}", models.get_model, ModelHistory, "catalogue", refusals=(404, 503)),
     Address(
-        "PATCH", "/v1/models/{model_id:path}", models.change_model, views.ModelView, "catalogue", schemas.ModelChange,
+        "PATCH", "/v1/models/{model_id:path}", models.change_model, ModelView, "catalogue", schemas.ModelChange,
         refusals=(404, 422, 503),
     ),
-    Address("DELETE", "/v1/models/{model_id:path}", models.retire_model, views.ModelView, "catalogue", refusals=(404, 422, 503)),
-    Address("GET", "/healthz", health.healthz, views.Health, "health"),
-    Address("GET", "/readyz", health.readyz, views.Readiness, "health", refusals=(503,)),
+    Address("DELETE", "/v1/models/{model_id:path}", models.retire_model, ModelView, "catalogue", refusals=(404, 422, 503)),
+    Address("GET", "/healthz", health.healthz, Health, "health"),
+    Address("GET", "/readyz", health.readyz, Readiness, "health", refusals=(503,)),
 )  # fmt: skip
 
 
@@ -192,4 +203,4 @@ def _responses(address: Address) -> dict[int | str, dict[str, Any]]:
         shown[207] = {"model": address.many, "description": "Some items of the list were refused"}
     refusals = (*address.refusals, 400, 408, 413, 415) if address.body is not None else address.refusals
     refusals = refusals if address.tag == "health" else (*refusals, 401, 403, 429, 503)
-    return shown | {status: {"model": views.ErrorAnswer} for status in sorted({*refusals})}
+    return shown | {status: {"model": ErrorAnswer} for status in sorted({*refusals})}

@@ -115,7 +115,12 @@ async def test_examples_are_accepted(rig: Rig) -> None:
 
 
 async def test_answers_match_their_documentation(rig: Rig) -> None:
-    from router.api import views
+    from router.api.views.decisions import DecisionPage, DecisionView
+    from router.api.views.feedback import ChangeAnswer, FeedbackAnswer, FeedbackResults, OutcomeAnswer
+    from router.api.views.health import Readiness
+    from router.api.views.models import ModelHistory, ModelList
+    from router.api.views.policy import PolicyView
+    from router.api.views.routing import RouteAnswer
 
     async def body(call: Any) -> bytes:
         answer: httpx.Response = await call
@@ -123,20 +128,20 @@ async def test_answers_match_their_documentation(rig: Rig) -> None:
         return answer.content
 
     client = rig.client
-    decided = views.RouteAnswer.model_validate_json(await body(client.post("/v1/route", json={"task_type": "x"})), strict=True)
+    decided = RouteAnswer.model_validate_json(await body(client.post("/v1/route", json={"task_type": "x"})), strict=True)
     score = {"decision_id": decided.decision_id, "score": 1}
-    given = views.FeedbackAnswer.model_validate_json(await body(client.post("/v1/feedback", json=score)))
-    views.OutcomeAnswer.model_validate_json(await body(client.post("/v1/outcomes", json={"decision_id": decided.decision_id})))
-    views.ChangeAnswer.model_validate_json(await body(client.put(f"/v1/feedback/{given.feedback_id}", json={"score": 0})))
-    views.FeedbackResults.model_validate_json(await body(client.post("/v1/feedback", json=[score | {"judge": "b"}])))
-    views.DecisionPage.model_validate_json(await body(client.get("/v1/decisions")))
-    views.DecisionView.model_validate_json(await body(client.get(f"/v1/decisions/{decided.decision_id}")))
-    views.ModelList.model_validate_json(await body(client.get("/v1/models")))
+    given = FeedbackAnswer.model_validate_json(await body(client.post("/v1/feedback", json=score)))
+    OutcomeAnswer.model_validate_json(await body(client.post("/v1/outcomes", json={"decision_id": decided.decision_id})))
+    ChangeAnswer.model_validate_json(await body(client.put(f"/v1/feedback/{given.feedback_id}", json={"score": 0})))
+    FeedbackResults.model_validate_json(await body(client.post("/v1/feedback", json=[score | {"judge": "b"}])))
+    DecisionPage.model_validate_json(await body(client.get("/v1/decisions")))
+    DecisionView.model_validate_json(await body(client.get(f"/v1/decisions/{decided.decision_id}")))
+    ModelList.model_validate_json(await body(client.get("/v1/models")))
     await body(client.patch("/v1/models/acme/small", json={"context_window": 9_000}))
-    views.ModelHistory.model_validate_json(await body(client.get("/v1/models/acme/small")))
-    views.Readiness.model_validate_json(await body(client.get("/readyz")))
-    views.PolicyView.model_validate_json(await body(client.get("/v1/policy")))
-    views.PolicyView.model_validate_json(await body(client.get("/v1/policy/never_seen")))
+    ModelHistory.model_validate_json(await body(client.get("/v1/models/acme/small")))
+    Readiness.model_validate_json(await body(client.get("/readyz")))
+    PolicyView.model_validate_json(await body(client.get("/v1/policy")))
+    PolicyView.model_validate_json(await body(client.get("/v1/policy/never_seen")))
     assert await body(client.get("/healthz")) == b'{"status":"ok"}'
 
 
