@@ -3,86 +3,29 @@
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, delete, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
-from router.domain.decisions import Decision
-from router.domain.events import (
-    ArrivalEvent,
-    Attempt,
-    AttemptEvent,
-    Committed,
-    CostChange,
-    DecisionEvent,
-    DecisionRecord,
-    Evidence,
-    Feedback,
-    FeedbackChange,
-    Group,
-    LogEvent,
-    Outcome,
-    OutcomeEvent,
-    Regime,
-    Snapshot,
-    Write,
-    group_of,
-)
+from router.domain.events import Committed, DecisionRecord, Evidence, Group, LogEvent, Regime, Snapshot, Write, group_of
 from router.domain.keys import ApiKey
 from router.domain.models import Model
-from router.domain.prices import recosted
 from router.domain.stretch import Stretch, stretch_of
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
 from router.storage import allowance_rows, battery_rows, codec, key_rows, pruning, schema, stretches, tally_rows
-from router.storage.cost_rows import COST_EVENTS, COSTS_OF, read_cost, read_cost_event
 from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
-from router.storage.keyed import Keyed, matching
-from router.storage.ledger import Known, View, apply
-from router.storage.regime_rows import REGIME_AT, REGIME_EVENTS, REGIME_OF, read_regime, read_regime_event
-from router.storage.revisions import feedback_entry, feedback_event
-from router.storage.tables import RECORDS, arrivals, attempts, decisions, feedback, models, outcomes, snapshots
+from router.storage.event_rows import read_decisions, read_evidence
+from router.storage.known_rows import read_view
+from router.storage.ledger import apply
+from router.storage.record_rows import read_records
+from router.storage.regime_rows import REGIME_AT, REGIME_OF, read_regime
+from router.storage.tables import RECORDS, arrivals, decisions, feedback, models, snapshots
 from router.storage.turns import add, turns
 
 SNAPSHOTS_KEPT = 3
 SNAPSHOT_FIELDS = ("seq", "features_schema", "digest", "state", "at")
-KEYS_PER_QUERY = 10_000
-"""Databases bound the parameters of one statement: SQLite to 32,766, PostgreSQL to 65,535."""
-
-_first: BindParameter[int] = bindparam("first")
-_end: BindParameter[int] = bindparam("end")
-
-_brief = select(decisions.c.id, decisions.c.seq, decisions.c.model)
-DECISIONS_BY_ID = Keyed(_brief, decisions.c.id)
-DECISIONS_BY_SEQ = Keyed(_brief, decisions.c.seq)
-WHOLE_DECISIONS_BY_ID = Keyed(select(decisions), decisions.c.id)
-OUTCOMES_OF = Keyed(select(outcomes), outcomes.c.decision_seq)
-ATTEMPT_NUMBERS = Keyed(select(attempts.c.decision_seq, attempts.c.number, attempts.c.seq), attempts.c.decision_seq)
-ATTEMPTS_OF = Keyed(select(attempts).order_by(attempts.c.seq), attempts.c.decision_seq)
-FEEDBACK_OF = Keyed(select(feedback).order_by(feedback.c.seq), feedback.c.decision_seq)
-FEEDBACK_BY_ID = Keyed(select(feedback.c.decision_seq).where(feedback.c.revision == 1), feedback.c.feedback_id)
-FEEDBACK_BY_KEY = Keyed(select(feedback), feedback.c.idempotency_key)
-
-DECISION_EVENTS = select(decisions).where(decisions.c.seq >= _first, decisions.c.seq < _end)
-ARRIVAL_EVENTS = select(arrivals).where(arrivals.c.seq >= _first, arrivals.c.seq < _end)
-_folded = (decisions.c.id.label("decision_id"), decisions.c.task_type, decisions.c.features_schema, decisions.c.features)
-ATTEMPT_EVENTS = (
-    select(attempts, decisions.c.id.label("decision_id"))
-    .join_from(attempts, decisions, attempts.c.decision_seq == decisions.c.seq)
-    .where(attempts.c.seq >= _first, attempts.c.seq < _end)
-)
-OUTCOME_EVENTS = (
-    select(outcomes, *_folded, decisions.c.model.label("decided_model"))
-    .join_from(outcomes, decisions, outcomes.c.decision_seq == decisions.c.seq)
-    .where(outcomes.c.seq >= _first, outcomes.c.seq < _end)
-)
-FEEDBACK_EVENTS = (
-    select(feedback, *_folded)
-    .join_from(feedback, decisions, feedback.c.decision_seq == decisions.c.seq)
-    .where(feedback.c.seq >= _first, feedback.c.seq < _end)
-)
 
 
 class SqlStore:
@@ -112,7 +55,7 @@ class SqlStore:
     def _commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         with self._transaction() as connection:
             head = self._turns.begin(connection, len(writes))
-            results, added = apply(_view(connection, writes), head, writes)
+            results, added = apply(read_view(connection, writes), head, writes)
             add(self._turns, connection, added)
             if (group := group_of(writes, results)) is not None:
                 self._turns.end(connection, group)
@@ -123,11 +66,8 @@ class SqlStore:
             first = self._turns.next_seq(connection, after_seq)
             if first is None:
                 return []
-            span = {"first": first, "end": first + limit}
-            events: list[LogEvent] = [
-                *(DecisionEvent(row.seq, codec.read_decision(row)) for row in connection.execute(DECISION_EVENTS, span)),
-                *_evidence(connection, span),
-            ]
+            end = first + limit
+            events: list[LogEvent] = [*read_decisions(connection, first, end), *read_evidence(connection, first, end)]
         events.sort(key=lambda event: event.seq)
         return events
 
@@ -138,7 +78,7 @@ class SqlStore:
             if first is None or first > head:
                 return [], after_seq
             upto = min(first + limit - 1, head)
-            events = list(_evidence(connection, {"first": first, "end": upto + 1}))
+            events = list(read_evidence(connection, first, upto + 1))
         events.sort(key=lambda event: event.seq)
         return events, upto
 
@@ -149,7 +89,7 @@ class SqlStore:
                 return stretch_of((), trusted), after_seq
             stretch = stretches.read_stretch(connection, after_seq + 1, reached + 1, trusted)
             if stretch is None:
-                events = list(_evidence(connection, {"first": after_seq + 1, "end": reached + 1}))
+                events = list(read_evidence(connection, after_seq + 1, reached + 1))
                 stretch = stretch_of(sorted(events, key=lambda event: event.seq), trusted)
         return stretch, reached
 
@@ -168,7 +108,8 @@ class SqlStore:
         return None if row is None else read_regime(row)
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
-        found = self._records(select(decisions).where(decisions.c.id == decision_id))
+        with self._reading() as connection:
+            found = read_records(connection, select(decisions).where(decisions.c.id == decision_id))
         return found[0] if found else None
 
     def decisions(
@@ -186,31 +127,8 @@ class SqlStore:
         for column, wanted in ((decisions.c.task_type, task_type), (decisions.c.model, model), (decisions.c.episode_id, episode_id)):
             if wanted is not None:
                 query = query.where(column == wanted)
-        return self._records(query)
-
-    def _records(self, query: Select[Any]) -> list[DecisionRecord]:
         with self._reading() as connection:
-            rows = connection.execute(query).all()
-            seqs = [row.seq for row in rows]
-            ended = {row.decision_seq: row for row in matching(connection, OUTCOMES_OF, seqs)}
-            costs = {row.decision_seq: row.cost_usd for row in matching(connection, COSTS_OF, seqs)}  # the latest comes last
-            tried: dict[int, list[Attempt]] = {}
-            ids = {row.seq: row.id for row in rows}
-            for row in matching(connection, ATTEMPTS_OF, seqs):
-                tried.setdefault(row.decision_seq, []).append(codec.read_attempt(row, ids[row.decision_seq]))
-            scored: dict[int, list[dict[str, Any]]] = {}
-            for row in matching(connection, FEEDBACK_OF, seqs):
-                scored.setdefault(row.decision_seq, []).append(feedback_entry(codec.read_revision(row)))
-        return [
-            DecisionRecord(
-                seq=row.seq,
-                decision=codec.read_decision(row),
-                outcome=_ended(ended[row.seq], row.id, costs) if row.seq in ended else None,
-                feedback=tuple(scored.get(row.seq, ())),
-                attempts=tuple(tried.get(row.seq, ())),
-            )
-            for row in rows
-        ]
+            return read_records(connection, query)
 
     def models(self) -> list[Model]:
         latest = select(func.max(models.c.id)).group_by(models.c.model_id)
@@ -413,98 +331,3 @@ class SqlStore:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StorageUnavailable("the store is closed", remedy="start the service again")
-
-
-def _evidence(connection: Connection, span: dict[str, int]) -> Iterator[Evidence]:
-    for row in connection.execute(ATTEMPT_EVENTS, span):
-        yield AttemptEvent(row.seq, row.decision_seq, codec.read_attempt(row, row.decision_id))
-    for row in connection.execute(OUTCOME_EVENTS, span):
-        yield _outcome_event(row)
-    for row in connection.execute(COST_EVENTS, span):
-        yield read_cost_event(row)
-    for row in connection.execute(ARRIVAL_EVENTS, span):
-        yield ArrivalEvent(row.seq, row.model_id)
-    for row in connection.execute(FEEDBACK_EVENTS, span):
-        yield feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
-    for row in connection.execute(REGIME_EVENTS, span):
-        yield read_regime_event(row)
-
-
-def _view(connection: Connection, writes: Sequence[Write]) -> View:
-    """Read what the group refers to: a fixed number of queries, however large the group."""
-    made, named, feedback_ids, keys = _references(writes)
-    view = View()
-    by_seq: dict[int, Known] = {}
-
-    def know(row: Any, decision: Decision | None = None) -> None:
-        if row.id not in view.decisions:
-            by_seq[row.seq] = view.decisions[row.id] = Known(row.seq, row.id, row.model, decision)
-
-    for row in matching(connection, WHOLE_DECISIONS_BY_ID, made):
-        know(row, codec.read_decision(row))
-    for row in matching(connection, DECISIONS_BY_ID, named):
-        know(row)
-    keyed = [codec.read_revision(row) for row in matching(connection, FEEDBACK_BY_KEY, keys)]
-    pointed = {row.decision_seq for row in matching(connection, FEEDBACK_BY_ID, feedback_ids)} | {r.decision_seq for r in keyed}
-    for row in matching(connection, DECISIONS_BY_SEQ, sorted(pointed - by_seq.keys())):
-        know(row)
-    if not (named or pointed):
-        return view
-    for row in matching(connection, OUTCOMES_OF, list(by_seq)):
-        known = by_seq[row.decision_seq]
-        known.outcome = (row.seq, codec.read_outcome(row, known.id))
-    if any(isinstance(write, CostChange) for write in writes):
-        for row in matching(connection, COSTS_OF, list(by_seq)):
-            by_seq[row.decision_seq].recost = read_cost(row)
-    if any(isinstance(write, Attempt) for write in writes):
-        for row in matching(connection, ATTEMPT_NUMBERS, list(by_seq)):
-            by_seq[row.decision_seq].attempts[row.number] = row.seq
-    if not (feedback_ids or keys):
-        return view  # what is known of scores concerns further scores only
-    for row in matching(connection, FEEDBACK_OF, list(by_seq)):
-        revision, known = codec.read_revision(row), by_seq[row.decision_seq]
-        known.scores[(revision.judge, revision.metric)] = revision
-        view.feedback[revision.feedback_id] = (known, (revision.judge, revision.metric))
-    for revision in keyed:
-        if revision.idempotency_key is not None:
-            view.keys[revision.source, revision.idempotency_key] = (by_seq[revision.decision_seq], revision)
-    return view
-
-
-def _references(writes: Sequence[Write]) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Ids of decisions written, of decisions referred to, of feedback; idempotency keys. Each once."""
-    made: dict[str, None] = {}
-    named: dict[str, None] = {}
-    feedback_ids: dict[str, None] = {}
-    keys: dict[str, None] = {}
-    for write in writes:
-        match write:
-            case Decision(id=id):
-                made[id] = None
-            case Attempt(decision_id=decision_id) | Outcome(decision_id=decision_id) | CostChange(decision_id=decision_id):
-                named[decision_id] = None
-            case Feedback(id=id, decision_id=decision_id, idempotency_key=key):
-                named[decision_id] = None
-                feedback_ids[id] = None
-                if key is not None:
-                    keys[key] = None
-            case FeedbackChange(id=id):
-                feedback_ids[id] = None
-    return list(made), list(named), list(feedback_ids), list(keys)
-
-
-def _ended(row: Any, decision_id: str, costs: dict[int, float | None]) -> Outcome:
-    outcome = codec.read_outcome(row, decision_id)
-    return recosted(outcome, costs[row.decision_seq]) if row.decision_seq in costs else outcome
-
-
-def _outcome_event(row: Any) -> OutcomeEvent:
-    return OutcomeEvent(
-        seq=row.seq,
-        decision_seq=row.decision_seq,
-        task_type=row.task_type,
-        model=row.model or row.decided_model,
-        features_schema=row.features_schema,
-        features=row.features,
-        outcome=codec.read_outcome(row, row.decision_id),
-    )
