@@ -85,7 +85,7 @@ def unfolds(events: Sequence[LogEvent]) -> None:
             scores[e.decision_id] = e.after
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(histories)
 def test_stores_agree_on_any_history_and_corrections_unfold(make, history):
     groups = [[make.decision(item) if isinstance(item, str) else item for item in group] for group in history]
@@ -106,7 +106,7 @@ def test_stores_agree_on_any_history_and_corrections_unfold(make, history):
     unfolds(events)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(histories)
 def test_the_server_tells_the_same_story(make, postgres_url, history):
     groups = [[make.decision(item) if isinstance(item, str) else item for item in group] for group in history]
