@@ -39,7 +39,11 @@ class HotRoute(APIRoute):
             except Exception as exc:
                 await (await unexpected(request, exc))(scope, receive, send)
                 raise
-            await response(scope, receive, send)
+            try:
+                await response(scope, receive, send)
+            except Exception as exc:
+                await unexpected(request, exc)  # the answer has begun: nobody can be told, but it is logged
+                raise
 
         self.app = app
 

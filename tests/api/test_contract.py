@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from learning.errors import LearningError
+from router import telemetry
 from router.api import documentation, errors
+from router.api.hot import HotApp, HotRoute
 from router.errors import Overloaded, RouterError, SchemaTooNew, StorageUnavailable
 from tests.api.conftest import Rig
 
@@ -146,8 +152,6 @@ async def test_answers_match_their_documentation(rig: Rig) -> None:
 
 
 async def test_unexpected_failure_tells_nothing_and_is_logged(rig: Rig, monkeypatch: Any, capfd: Any) -> None:
-    from router import telemetry
-
     class Broken:
         async def route(self, task: Any) -> Any:
             raise ValueError("xq7markerq7x")
@@ -162,6 +166,26 @@ async def test_unexpected_failure_tells_nothing_and_is_logged(rig: Rig, monkeypa
     logged = capfd.readouterr().err
     assert '"event":"request.failed"' in logged
     assert "xq7markerq7x" not in answer.text + logged
+
+
+async def test_a_stream_that_fails_is_logged_by_its_route(capfd: pytest.CaptureFixture[str]) -> None:
+    class Broken(Response):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise ValueError("xq7markerq7x")
+
+    async def endpoint(request: Request) -> Response:
+        return Broken()
+
+    telemetry.configure()
+    app = HotApp()
+    app.router.add_api_route("/broken", endpoint, route_class_override=HotRoute)
+    app.lay()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        with pytest.raises(ValueError, match="xq7markerq7x"):
+            await client.get("/broken")
+    logged = capfd.readouterr().err
+    assert ('"event":"request.failed"' in logged, '"route":"/broken"' in logged, "xq7markerq7x" in logged) == (True, True, False)
 
 
 async def test_unreachable_storage_is_not_ready(rig: Rig, monkeypatch: Any) -> None:
