@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
+from learning.distributions import ndtr
 from learning.errors import InvalidContext
 from learning.policies.protocol import Beliefs, Policy
 from learning.posterior import Posterior
@@ -263,7 +264,48 @@ def given_up(p: FloatArray, about: Beliefs, estimates: Estimates) -> tuple[float
     return float(p @ np.maximum(quality, 0.0)), float(p @ np.maximum(usd, 0.0))
 
 
-def choose(policy: Policy, about: Beliefs, u: int, estimates: Estimates | None = None, restraint: Restraint | None = None) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Safeguard:
+    """A model that is known to do, and how far below it a decision may be expected to fall."""
+
+    model: str
+    shortfall: float
+    """Utility."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.shortfall) and self.shortfall >= 0):
+            raise InvalidContext("the shortfall must be finite and not negative")
+
+
+def safeguarded(p: FloatArray, about: Beliefs, safe: Safeguard) -> FloatArray:
+    """Mix probabilities with the safe model, just as far as its limit asks; unchanged where that model is not eligible.
+
+    Model m falls short by E[(u_safe - u_m)+], which doubt raises: a model that nothing is known of is tried seldom, one that has proved
+    as good as the safe model freely, and one that has proved better always.
+    """
+    if safe.model not in about.models:
+        return p
+    at = about.models.index(safe.model)
+    gap, sd = about.mean[at] - about.mean, np.hypot(about.sd[at], about.sd)
+    z = gap / sd
+    short = sd * np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi) + gap * ndtr(z)
+    short[at] = 0.0
+    expected = float(p @ short)
+    if expected <= safe.shortfall:
+        return p
+    mixed: FloatArray = p * (safe.shortfall / expected)
+    mixed[at] += 1.0 - safe.shortfall / expected
+    return mixed
+
+
+def choose(
+    policy: Policy,
+    about: Beliefs,
+    u: int,
+    estimates: Estimates | None = None,
+    restraint: Restraint | None = None,
+    safe: Safeguard | None = None,
+) -> Choice:
     """Draw one model.
 
     Parameters
@@ -272,9 +314,13 @@ def choose(policy: Policy, about: Beliefs, u: int, estimates: Estimates | None =
         24 uniform bits, see ``learning.propensities.uniform_draw``.
     estimates, restraint
         Both, where exploration has limits.
+    safe
+        Where one model is known to do.
     """
     p = policy.propensities(about)
     if restraint is not None and estimates is not None:
         p = restrained(p, about, estimates, restraint)
+    if safe is not None:
+        p = safeguarded(p, about, safe)
     weights = quantise(p)
     return Choice(draw(weights, u), weights)

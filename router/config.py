@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     """Expected points of quality that one decision may give up to learn; None sets no limit."""
     exploration_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Expected dollars that it may spend on top."""
+    safe_model: str | None = Field(None, min_length=3, max_length=200)
+    """A model that is known to do: where it is eligible, others are drawn only as far as evidence shows them no worse."""
+    safe_shortfall: float = Field(0.01, ge=0, le=1, allow_inf_nan=False)
+    """Utility (0.01 = one point of quality at weight 1) that a decision may be expected to fall below it."""
     exploration_quality_per_day: Positive | None = None
     """Expected points of quality that all decisions of a day (UTC) may give up to learn, over all services; then they explore no more."""
     exploration_usd_per_day: Positive | None = None

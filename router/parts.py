@@ -111,6 +111,8 @@ def routing_rules(settings: Settings) -> RoutingRules:
         trusted_judges=tuple(settings.trusted),
         exploration_quality=settings.exploration_quality,
         exploration_usd=settings.exploration_usd,
+        safe_model=settings.safe_model,
+        safe_shortfall=settings.safe_shortfall,
         salt=settings.salt.get_secret_value().encode() if settings.salt is not None else secrets.token_bytes(32),
         pins=pins(settings),
     )

@@ -9,7 +9,7 @@ slow ones play their defaults on quality only.
 from dataclasses import dataclass, replace
 
 from benchmarks.learning.contenders import CONTENDERS, Entry, absent, entry
-from benchmarks.learning.problems import N_BUDGETS, Problem, has_costs, is_swap, n_models, table_of
+from benchmarks.learning.problems import N_BUDGETS, SAFE_DEFAULT, Problem, has_costs, is_swap, n_models, table_of
 
 COST_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 FEEDBACK_RATES = (0.2, 0.05)
@@ -108,7 +108,8 @@ def _feedback(table: str, here: list[Entry], size: Size) -> list[Cell]:
     rates = FEEDBACK_RATES[1:] if size.quick else FEEDBACK_RATES
     base = _base(table, size)
     names = _names(here, costly=False, defaults=False, slow_defaults=False)
-    return [Cell(replace(base, feedback=rate), "feedback", names, size.seeds) for rate in rates]
+    guarded = Cell(replace(base, feedback=FEEDBACK_RATES[-1], scenario=SAFE_DEFAULT), SAFE_DEFAULT, ("pointsman",), size.seeds)
+    return [*(Cell(replace(base, feedback=rate), "feedback", names, size.seeds) for rate in rates), guarded]
 
 
 def _budgets(table: str, here: list[Entry], size: Size) -> list[Cell]:

@@ -20,6 +20,8 @@ TYPICAL_OUTPUT_TOKENS = 340.0
 """What Pointsman assumes of an answer before it has seen one (``learning.targets``): known to every peer that can use it."""
 TYPICAL_QUALITY = 0.7
 """Likewise."""
+SAFE_DEFAULT = "safe default"
+"""The scenario in which Pointsman is told of a model that does."""
 LYING_SHARE = 0.2
 """Of the scores, where one key lies."""
 
@@ -149,6 +151,12 @@ def budgets(table: OutcomeTable) -> FloatArray:
     return spread
 
 
+def safe_default(table: OutcomeTable) -> int:
+    """The dearest model, which an operator without data would take; the best where nothing is known of costs."""
+    cost = model_means(table, table.cost_usd)
+    return int(np.nanargmax(model_means(table, table.quality) if np.isnan(cost).all() else cost))
+
+
 def has_costs(path: str) -> bool:
     """Whether a table says what calls cost, for two models at least."""
     cost = model_means(_whole(path), _whole(path).cost_usd)
@@ -163,6 +171,7 @@ def options(problem: Problem, seed: int, policy: str = "thompson") -> ReplayOpti
         cost_weight=problem.cost_weight,
         budget_usd_per_request=None if problem.budget is None else float(budgets(table)[problem.budget]),
         feedback_rate=problem.feedback,
+        safe_model=table.models[safe_default(table)] if problem.scenario == SAFE_DEFAULT else None,
         lying_share=LYING_SHARE if problem.scenario == "lying key" else 0.0,
         seed=seed,
         order="file" if problem.file_order else "shuffle",

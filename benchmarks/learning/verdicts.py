@@ -10,7 +10,7 @@ from benchmarks.learning.coverage import Coverage
 from benchmarks.learning.design import Cell
 from benchmarks.learning.intervals import Estimate, interval, paired
 from benchmarks.learning.measures import HINDSIGHT, Scores, hull, means, singles, task_of
-from benchmarks.learning.problems import budgets, specialist, stream_of, swap_at, table_of
+from benchmarks.learning.problems import SAFE_DEFAULT, budgets, safe_default, specialist, stream_of, swap_at, table_of
 from router.domain.hindsight import best_per_task
 from router.domain.outcome_table import FloatArray
 
@@ -232,19 +232,17 @@ def _scarce(board: Board) -> list[Verdict]:
     for cell, scores in board:
         if cell.section != "feedback" or cell.problem.feedback > 0.05 or US not in scores:
             continue
-        streams = [stream_of(cell.problem, s) for s in range(scores[US].seeds)]
         gap = paired(scores[US]["utility"], scores["random"]["utility"])
-        safe = _safe_default(streams[0].cost, streams[0].quality)
-        alone = np.array([float(np.nanmean(s.quality[:, safe])) for s in streams])
+        out.append(Verdict(f"6 {label(cell)}", gap.low > 0.02, f"over uniform {gap}"))
+    for cell, scores in board:
+        if cell.section != SAFE_DEFAULT or US not in scores:
+            continue
+        tables = [table_of(cell.problem, s) for s in range(scores[US].seeds)]
+        alone = np.array([float(np.nanmean(stream_of(cell.problem, s).quality[:, safe_default(t)])) for s, t in enumerate(tables)])
         below: Estimate = interval(scores[US]["quality"] - alone)
-        out.append(
-            Verdict(
-                f"6 {label(cell)}",
-                gap.low > 0.02 and below.mean >= -0.01,
-                f"over uniform {gap}; against the safe default {streams[0].table.models[safe]} (the dearest model, which an operator "
-                f"without data would take; Pointsman is not told) {below}",
-            )
-        )
+        name = tables[0].models[safe_default(tables[0])]
+        text = f"against {name} alone (the dearest model, which an operator without data would take) {below}"
+        out.append(Verdict(f"6 {label(cell)}", below.mean >= -0.01, text))
     return out
 
 
@@ -264,7 +262,3 @@ def _lies(board: Board) -> list[Verdict]:
         text = f"the best model's share of the second half moves by {shift}; the pass loses {loss} of utility"
         out.append(Verdict(f"7 {label(cell)}", shift.low <= 0.02 and shift.high >= -0.02 and abs(shift.mean) <= 0.02, text))
     return out
-
-
-def _safe_default(cost: FloatArray, quality: FloatArray) -> int:
-    return int(np.nanargmax(means(quality if np.isnan(cost).all() else cost)))

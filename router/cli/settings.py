@@ -111,9 +111,11 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
     found: list[RouterError] = []
     try:
         catalog = base_catalog(settings)
-        if settings.fallback_model is not None and settings.fallback_model not in catalog:
-            remedy = "name a model of 'pointsman models list', or add it there"
-            found.append(ConfigurationInvalid("no model of the catalogue has this id", field="fallback_model", remedy=remedy))
+        remedy = "name a model of 'pointsman models list', or add it there"
+        for field in ("fallback_model", "safe_model"):
+            named = getattr(settings, field)
+            if named is not None and named not in catalog:
+                found.append(ConfigurationInvalid("no model of the catalogue has this id", field=field, remedy=remedy))
     except RouterError as exc:
         found.append(exc)
     try:

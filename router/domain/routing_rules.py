@@ -27,6 +27,10 @@ class RoutingRules:
     """Expected points of quality that one decision may give up to learn."""
     exploration_usd: float | None
     """Expected dollars that it may spend on top."""
+    safe_model: str | None
+    """Known to do: others take its place as far as evidence shows them no worse."""
+    safe_shortfall: float
+    """Utility that a decision may be expected to fall below it."""
     salt: bytes
     """Of the draws."""
     pins: Mapping[str, Pin] = field(default_factory=dict)

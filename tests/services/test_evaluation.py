@@ -69,6 +69,16 @@ def test_decisions_under_a_budget_are_recomputed_at_the_price_that_money_had():
     assert as_priced.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_safe_model_answers_until_others_have_proved_no_worse_and_what_was_drawn_is_recomputed():
+    rng = np.random.default_rng(9)
+    free, guarded = (Rehearsal(MODELS, {"policy_parameters": {"floor": 0.2}} | told) for told in ({}, {"safe_model": "acme/large"}))
+    answer = answers(rng, scored=0.2)
+    early = [[log.step(Task(TYPES[i % 2], 1_000), answer).model for i in range(200)].count("acme/large") for log in (free, guarded)]
+    assert early[1] > early[0] + 40
+    told = EvaluationService(guarded.store, decide_again, lambda: Catalog(MODELS)).what_if(Candidate(prices=PRICES))
+    assert told.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4)
+
+
 def test_one_model_is_worth_what_it_is_worth(service):
     for model, quality in QUALITY.items():
         told = service.evaluate(Candidate(model=model))
