@@ -22,6 +22,9 @@ Z90 = 1.6448536269514722
 _MAX_LOG_VARIANCE = 2.0
 """Cap on the variance of a log quantity where it turns into a mean, so that ignorance is not read as expense."""
 _LEAST_SD = 1e-6
+_CAUTION = 3.0
+"""Standard deviations count so many times where a model is held against the one that is known to do: what is believed of models that nobody
+has tried is the least reliable of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +283,13 @@ class Safeguard:
 def safeguarded(p: FloatArray, about: Beliefs, safe: Safeguard) -> FloatArray:
     """Mix probabilities with the safe model, just as far as its limit asks; unchanged where that model is not eligible.
 
-    Model m falls short by E[(u_safe - u_m)+], which doubt raises: a model that nothing is known of is tried seldom, one that has proved
-    as good as the safe model freely, and one that has proved better always.
+    Model m falls short by E[(u_safe - u_m)+], which doubt, counted threefold, raises: a model that nothing is known of is tried seldom,
+    one that has proved as good as the safe model freely, and one that has proved better always.
     """
     if safe.model not in about.models:
         return p
     at = about.models.index(safe.model)
-    gap, sd = about.mean[at] - about.mean, np.hypot(about.sd[at], about.sd)
+    gap, sd = about.mean[at] - about.mean, _CAUTION * np.hypot(about.sd[at], about.sd)
     z = gap / sd
     short = sd * np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi) + gap * ndtr(z)
     short[at] = 0.0

@@ -17,9 +17,9 @@ shares = st.lists(st.floats(0.001, 1), min_size=N, max_size=N)
 
 
 def shortfall(p: np.ndarray, about: Beliefs, safe: int, draws: int = 20_000) -> float:
-    """By simulation."""
+    """By simulation, doubt counted threefold."""
     rng = np.random.default_rng(1)
-    utility = about.mean + about.sd * norm.ppf(rng.random((draws, N)).clip(1e-9, 1 - 1e-9))
+    utility = about.mean + 3.0 * about.sd * norm.ppf(rng.random((draws, N)).clip(1e-9, 1 - 1e-9))
     return float((np.maximum(utility[:, [safe]] - utility, 0.0) * (np.arange(N) != safe)).mean(axis=0) @ p)
 
 
@@ -31,16 +31,16 @@ def test_the_expected_shortfall_stays_within_the_limit(mean, sd, share, safe, li
     assert mixed.sum() == pytest.approx(1.0)
     assert (mixed >= 0).all()
     assert (np.delete(mixed, safe) <= np.delete(p, safe) + 1e-12).all(), "only the safe model gains"
-    assert shortfall(mixed, about, safe) <= limit + 0.03
+    assert shortfall(mixed, about, safe) <= limit + 0.05
     if mixed is not p:
-        assert shortfall(mixed, about, safe) >= limit - 0.03, "no more is given to it than it takes"
+        assert shortfall(mixed, about, safe) >= limit - 0.05, "no more is given to it than it takes"
 
 
 def test_doubt_holds_back_and_evidence_lets_go() -> None:
     p = np.array([0.1, 0.9])
     doubted = Beliefs(["safe", "new"], np.array([0.7, 0.75]), np.array([0.02, 0.2]), np.zeros(2))
     assert safeguarded(p, doubted, Safeguard("safe", 0.01))[1] < 0.3
-    proved = Beliefs(["safe", "new"], np.array([0.7, 0.75]), np.array([0.02, 0.02]), np.zeros(2))
+    proved = Beliefs(["safe", "new"], np.array([0.7, 0.75]), np.array([0.005, 0.005]), np.zeros(2))
     assert safeguarded(p, proved, Safeguard("safe", 0.01)) is p
     apart = Beliefs(["other", "new"], np.array([0.7, 0.75]), np.array([0.1, 0.1]), np.zeros(2))
     assert safeguarded(p, apart, Safeguard("safe", 0.0)) is p, "it is not eligible"
