@@ -7,27 +7,15 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from router import bootstrap, config, serving
-from router.api.app import create_app
-from router.api.services import Services
 from router.errors import ConfigurationInvalid, StorageUnavailable
 from router.storage import schema
-
-
-@asynccontextmanager
-async def running(settings: config.Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
-    services = await bootstrap.build(settings)
-    app = create_app(services)
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield client, services
+from tests.running import running
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from router import bootstrap, config
-from router.api.app import create_app
+from router import config
 from router.cli.app import run
 from router.recomputing import decide_again
 from router.services.audit import AuditService
 from router.storage.sql import SqlStore
+from tests.running import running
 
 MODELS = ["anthropic/claude-3-haiku-20240307", "openai/gpt-4o", "openai/gpt-4o-mini", "acme/new"]
 REQUESTS: list[dict[str, Any]] = [
@@ -28,14 +26,6 @@ REQUESTS: list[dict[str, Any]] = [
     {"task_type": "classification", "policy": "linucb", "expected_output_tokens": 20, "constraints": {"exclude": [MODELS[0]]}},
     {"task_type": "translation_of_runes", "constraints": {"models": ["nobody/nothing"]}},
 ]
-
-
-@asynccontextmanager
-async def running(settings: config.Settings) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(await bootstrap.build(settings))
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield client
 
 
 async def use(client: httpx.AsyncClient, rng: random.Random, rounds: int) -> None:
@@ -59,12 +49,13 @@ async def test_every_decision_recomputes_to_the_last_bit(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     settings = config.load(database_url=f"sqlite:///{tmp_path}/pointsman.db", durability="normal")
     rng = random.Random(11)
-    async with running(settings) as client:
+    async with running(settings) as (client, _):
         await use(client, rng, 40)
         model = {"id": "acme/new", "context_window": 90_000, "price": {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.2}}
         assert (await client.post("/v1/models", json=model)).status_code == 201
         await use(client, rng, 40)
-    async with running(config.load(database_url=settings.database_url, durability="normal", policy_parameters={"floor": 0.2})) as client:
+    widened = config.load(database_url=settings.database_url, durability="normal", policy_parameters={"floor": 0.2})
+    async with running(widened) as (client, _):
         await use(client, rng, 30)
         price = {"price": {"input_usd_per_mtok": 9.0, "output_usd_per_mtok": 30.0}}
         assert (await client.patch("/v1/models/openai/gpt-4o", json=price)).status_code == 200

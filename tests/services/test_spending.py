@@ -3,8 +3,6 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +13,6 @@ import pytest
 
 from learning.learner import Learner
 from router import bootstrap, config, parts
-from router.api.app import create_app
 from router.api.services import Services
 from router.domain.calling import Calling
 from router.domain.catalog import load_shipped
@@ -31,6 +28,7 @@ from router.services.routing import RoutingService
 from router.services.spending import SpendingService
 from router.storage.memory import MemoryStore
 from router.testing.rehearsal import Answer, Rehearsal
+from tests.running import running
 
 ASKED: dict[str, Any] = {"task_type": "quick_qa", "context_tokens": 500, "weights": {"quality": 1.0, "cost": 0.0, "latency": 0.0}}
 
@@ -42,15 +40,6 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(time=lambda: 20_000.5 * DAY_S + time.monotonic() - began, monotonic=time.monotonic)
     for module in (bootstrap, parts):
         monkeypatch.setattr(module, "time", clock)
-
-
-@asynccontextmanager
-async def running(settings: config.Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
-    services = await bootstrap.build(settings)
-    app = create_app(services)
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield client, services
 
 
 async def spend(client: httpx.AsyncClient, services: Services, usd: float) -> None:
