@@ -252,12 +252,7 @@ def restrained(p: FloatArray, about: Beliefs, estimates: Estimates, restraint: R
     for limit, expected in zip((restraint.quality, restraint.usd), given_up(p, about, estimates), strict=True):
         if limit is not None and expected > limit:
             shares.append(limit / expected)
-    share = min(shares)
-    if share == 1.0:
-        return p
-    mixed = share * p
-    mixed[best] += 1.0 - share
-    return mixed
+    return _towards(best, p, min(shares))
 
 
 def given_up(p: FloatArray, about: Beliefs, estimates: Estimates) -> tuple[float, float]:
@@ -294,10 +289,15 @@ def safeguarded(p: FloatArray, about: Beliefs, safe: Safeguard) -> FloatArray:
     short = sd * np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi) + gap * ndtr(z)
     short[at] = 0.0
     expected = float(p @ short)
-    if expected <= safe.shortfall:
+    return p if expected <= safe.shortfall else _towards(at, p, safe.shortfall / expected)
+
+
+def _towards(index: int, p: FloatArray, share: float) -> FloatArray:
+    """Keep a share of the probabilities and give the rest to one model."""
+    if share == 1.0:
         return p
-    mixed: FloatArray = p * (safe.shortfall / expected)
-    mixed[at] += 1.0 - safe.shortfall / expected
+    mixed: FloatArray = share * p
+    mixed[index] += 1.0 - share
     return mixed
 
 
