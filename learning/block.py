@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from learning.arrays import BoolArray, FloatArray, IntArray
-from learning.features import N_FEATURES
 from learning.statistics import Call, Observation
 from learning.targets import Target
 from learning.voices import Agreement, Voice
@@ -94,28 +92,3 @@ class Block:
             bool(self.correction[i]),
             self.voices[self.voice[i]],
         )
-
-
-def block_of(items: Sequence[Observation | Call | Agreement]) -> Block:
-    """Evidence that is there one by one, as columns."""
-    models: dict[str, int] = {}
-    tasks: dict[str, int] = {}
-    voices: dict[Voice, int] = {}
-    features: list[FloatArray] = []
-    agreements: list[Agreement] = []
-    rows: list[tuple[int, int, int, int, int, int, float, float, bool]] = []
-    for item in items:
-        model = models.setdefault(item.model, len(models))
-        if isinstance(item, Call):
-            rows.append((CALL, model, 0, 0, 0, item.clock, float(item.failed), 1.0, False))
-        elif isinstance(item, Agreement):
-            rows.append((AGREEMENT, model, 0, 0, len(agreements), item.clock, item.score, item.weight, False))
-            agreements.append(item)
-        else:
-            task, voice = tasks.setdefault(item.task_type, len(tasks)), voices.setdefault(item.voice, len(voices))
-            rows.append((int(item.target), model, task, voice, len(features), item.clock, item.value, item.weight, item.correction))
-            features.append(item.features)
-    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-    told: dict[str, Any] = {name: np.array(column, dtype=kind) for (name, kind), column in zip(COLUMNS.items(), columns, strict=True)}
-    known = np.array(features, dtype=np.float64).reshape(len(features), N_FEATURES)
-    return Block(list(models), list(tasks), list(voices), **told, features=known, agreements=agreements)

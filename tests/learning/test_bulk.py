@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning import state
-from learning.block import block_of
+from learning.block import AGREEMENT, CALL, COLUMNS, Block
 from learning.bulk import fold_block
 from learning.drift import Watch, Watched
 from learning.errors import InvalidContext
-from learning.features import encode
+from learning.features import N_FEATURES, encode
 from learning.learner import ArmFacts, Learner
 from learning.statistics import Call, Observation
 from learning.targets import Target
@@ -29,6 +30,31 @@ TOUCHY = {
     Target.LATENCY: Watched(200.0, 0.5, 12),
 }
 """Thresholds that random values pass now and then."""
+
+
+def block_of(items: Sequence[Item]) -> Block:
+    """Evidence that is there one by one, as columns."""
+    models: dict[str, int] = {}
+    tasks: dict[str, int] = {}
+    voices: dict[Voice, int] = {}
+    features: list[np.ndarray] = []
+    agreements: list[Agreement] = []
+    rows: list[tuple[int, int, int, int, int, int, float, float, bool]] = []
+    for item in items:
+        model = models.setdefault(item.model, len(models))
+        if isinstance(item, Call):
+            rows.append((CALL, model, 0, 0, 0, item.clock, float(item.failed), 1.0, False))
+        elif isinstance(item, Agreement):
+            rows.append((AGREEMENT, model, 0, 0, len(agreements), item.clock, item.score, item.weight, False))
+            agreements.append(item)
+        else:
+            task, voice = tasks.setdefault(item.task_type, len(tasks)), voices.setdefault(item.voice, len(voices))
+            rows.append((int(item.target), model, task, voice, len(features), item.clock, item.value, item.weight, item.correction))
+            features.append(item.features)
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    told: dict[str, Any] = {name: np.array(column, dtype=kind) for (name, kind), column in zip(COLUMNS.items(), columns, strict=True)}
+    known = np.array(features, dtype=np.float64).reshape(len(features), N_FEATURES)
+    return Block(list(models), list(tasks), list(voices), **told, features=known, agreements=agreements)
 
 
 @dataclass(frozen=True)
