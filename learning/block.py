@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learning.arrays import BoolArray, FloatArray, IntArray
-from learning.statistics import Call, Observation
+from learning.observations import Call, Observation
 from learning.targets import Target
 from learning.voices import Agreement, Voice
 

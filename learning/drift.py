@@ -32,7 +32,8 @@ import numpy as np
 from learning.arrays import FloatArray
 from learning.detectors import FIRM_REFERENCE, LEAST_REFERENCE, SLOPES_EVERY, SUSPICION, Stream, compare, fit_slopes
 from learning.features import N_FEATURES
-from learning.statistics import Observation, Statistics
+from learning.observations import Observation
+from learning.statistics import Statistics
 from learning.targets import Target
 from learning.voices import Voice
 

@@ -6,17 +6,19 @@ that folds the same log holds the same posterior.
 """
 
 import hashlib
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from learning.arrays import FloatArray, IntArray
+from learning.arrays import FloatArray
 from learning.drift import Alarm, Incident, Watch
+from learning.facts import ArmFacts, covariate
 from learning.hierarchy import Common
+from learning.index import Names
+from learning.observations import Call, Observation
 from learning.posterior import Posterior
-from learning.statistics import Call, Observation, Statistics
+from learning.statistics import Statistics
 from learning.target_state import TargetState
 from learning.targets import Target
 from learning.text import Foretold, TextBelief, TextEvidence
@@ -26,18 +28,6 @@ from learning.voices import Agreement, Verdict
 
 _FAILURE_PRIOR = (0.5, 49.5)
 """Beta: one failure in a hundred calls before evidence."""
-_TYPICAL_PRICE = 1.0
-"""USD per million tokens at which the price says nothing about quality."""
-_PRICE_LOG_SD = 1.5
-"""Spread of log list prices over a catalogue."""
-_TYPICAL_RATING = 1250.0
-_RATING_UNIT = 100.0
-"""Points of an Elo scale that one unit of the quality's covariate stands for."""
-_PRICE_SHARE = 0.7
-"""What a standard deviation of the price tells of quality, in units of a hundred points of rating."""
-_OBSCURE = -0.5
-"""The same for a model that has neither: rated models lie half a unit below the typical one on average."""
-_TYPICAL_LATENCY_S = 3.0
 _KEPT_CELL = 0.02
 """Share of a cell's evidence from before its change that is kept."""
 _KEPT_MODEL = 0.2
@@ -52,41 +42,6 @@ _POOL_LABELS = 200.0
 """Labels after which a model that joins is a newcomer."""
 _NEW_LABELS = 60.0
 _NEW_SCALE = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class ArmFacts:
-    """What is published about a model before it is tried."""
-
-    price_usd_per_mtok: float | None = None
-    """Blend of the input and output price; None where unknown."""
-    typical_latency_s: float | None = None
-    """Seconds for a typical answer; None where unknown."""
-    rating: float | None = None
-    """Published rating on an Elo scale whose middle is 1250; None where unknown."""
-
-
-def _ability(facts: ArmFacts, dearness: float | None) -> float:
-    """What price and rating say of quality together, in hundreds of rating points; nothing known is less than typical."""
-    told = [] if dearness is None else [_PRICE_SHARE * dearness]
-    if facts.rating is not None:
-        told.append(max(-2.0, min(2.0, (facts.rating - _TYPICAL_RATING) / _RATING_UNIT)))
-    return math.fsum(told) / len(told) if told else _OBSCURE
-
-
-def _covariate(target: Target, facts: ArmFacts | None) -> float:
-    """g_m: what the published facts say about the target, 0 where they say nothing."""
-    if facts is None:
-        return 0.0
-    price, latency = facts.price_usd_per_mtok, facts.typical_latency_s
-    dearness = None if price is None else max(-2.0, min(2.0, math.log(max(price, 1e-6) / _TYPICAL_PRICE) / _PRICE_LOG_SD))
-    if target is Target.QUALITY:
-        return _ability(facts, dearness)
-    if target is Target.COST and dearness is not None:
-        return dearness
-    if target is Target.LATENCY and latency is not None:
-        return math.log(max(latency, 1e-3) / _TYPICAL_LATENCY_S)
-    return 0.0
 
 
 class Learner:
@@ -115,13 +70,13 @@ class Learner:
         self._posterior: Posterior | None = None
         self._fresh: frozenset[Target] = frozenset()
         self._spread = False
-        self._layout: _Names | None = None
+        self._layout: Names | None = None
         self._billed: FloatArray | None = None
         self._failures: FloatArray | None = None
         self._arm_count = 0
         self.texts: dict[int, TextEvidence] = {}
         """By ``Projection``; empty where no text was read."""
-        self._beliefs: dict[int, tuple[object, _Names, TextBelief]] = {}
+        self._beliefs: dict[int, tuple[object, Names, TextBelief]] = {}
         self.watch = watch if watch is not None else Watch()
         self.joined: dict[str, float] = {}
         """Labels that all models had together when a model became known; only where they were many."""
@@ -195,7 +150,7 @@ class Learner:
         models = self.statistics.models
         for state in self._targets:
             state.stale = True
-            state.covariate = np.array([_covariate(state.target, self._facts.get(m)) for m in models])
+            state.covariate = np.array([covariate(state.target, self._facts.get(m)) for m in models])
         self._arm_count = len(models)
         self._layout = self._posterior = self._billed = self._failures = None
 
@@ -367,7 +322,7 @@ class Learner:
             )
         return self._posterior
 
-    def _text_beliefs(self, names: "_Names") -> dict[int, TextBelief]:
+    def _text_beliefs(self, names: Names) -> dict[int, TextBelief]:
         for kind, text in self.texts.items():
             known = self._beliefs.get(kind)
             if known is None or known[0] is not text.fitted or known[1] is not names:
@@ -388,27 +343,7 @@ class Learner:
             self._failures = (a + self.statistics.failures * decay) / (a + b + self.statistics.calls * decay)
         return self._failures
 
-    def _names(self) -> "_Names":
+    def _names(self) -> Names:
         if self._layout is None:
-            statistics = self.statistics
-            cells = np.zeros((len(statistics.models), len(statistics.task_types) + 1), dtype=np.int64)
-            cells[statistics.cell_model, statistics.cell_task] = np.arange(1, statistics.n_cells + 1)
-            self._layout = _Names(
-                models=tuple(statistics.models),
-                task_types=tuple(statistics.task_types),
-                model_index={m: i for i, m in enumerate(statistics.models)},
-                task_index={t: i for i, t in enumerate(statistics.task_types)},
-                cells=cells,
-            )
+            self._layout = self.statistics.names()
         return self._layout
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """The parts of a posterior that change only with a new model, task type or cell."""
-
-    models: tuple[str, ...]
-    task_types: tuple[str, ...]
-    model_index: dict[str, int]
-    task_index: dict[str, int]
-    cells: IntArray

@@ -14,11 +14,12 @@ import numpy as np
 from learning.arrays import FloatArray, IntArray
 from learning.choice import Offers, Preference, beliefs, choose, estimate
 from learning.errors import UnknownModel
+from learning.facts import ArmFacts
 from learning.features import TYPICAL_CONTEXT_TOKENS, encode
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Call, Observation
 from learning.policies import Policy
 from learning.posterior import Posterior
-from learning.statistics import Call, Observation
 from learning.targets import Target
 
 _QUALITY_RANGE = (0.02, 0.98)

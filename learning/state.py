@@ -15,9 +15,10 @@ import numpy as np
 from learning.arrays import FloatArray
 from learning.drift import Watch
 from learning.errors import IncompatibleState
+from learning.facts import ArmFacts
 from learning.features import SCHEMA_VERSION
 from learning.hierarchy import Common
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
 from learning.statistics import Statistics
 from learning.targets import Target
 from learning.text import TextEvidence

@@ -14,13 +14,14 @@ position too, so that what arrives late, or is taken back later, weighs what it 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.errors import InvalidContext
 from learning.features import N_FEATURES, SCHEMA_VERSION
+from learning.index import Index
+from learning.observations import Call, Observation
 from learning.targets import PRIORS, Target
 from learning.voices import PLAIN, Agreement, Sums, Voice, Voices
 
@@ -29,35 +30,7 @@ _MAX_HALF_LIVES = 40.0
 MAX_FEATURE = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One measured value of one target. A negative weight takes back what was added with the positive one."""
-
-    target: Target
-    model: str
-    task_type: str
-    features: FloatArray
-    """Shape ``(N_FEATURES,)``."""
-    value: float
-    clock: int
-    """Log position of the decision."""
-    weight: float = 1.0
-    correction: bool = False
-    """True: a new value of something that was measured before, which is no news of the model."""
-    voice: Voice = PLAIN
-    """Who said so; of quality only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Whether one call failed: evidence about reliability."""
-
-    model: str
-    failed: bool
-    clock: int
-
-
-class Statistics:
+class Statistics(Index):
     """Weighted sums per cell.
 
     Attributes
@@ -84,6 +57,7 @@ class Statistics:
     """
 
     def __init__(self, half_life: float, trusted: Sequence[str] = ()) -> None:
+        super().__init__()
         if not (math.isfinite(half_life) and half_life > 0):
             raise InvalidContext("half_life must be a positive number of log records")
         self.half_life = half_life
@@ -94,13 +68,6 @@ class Statistics:
         """Log position up to which the log is folded."""
         self.folded = 0
         """Observations folded, retractions included."""
-        self.models: list[str] = []
-        self.task_types: list[str] = []
-        self._model_index: dict[str, int] = {}
-        self._task_index: dict[str, int] = {}
-        self._cell_index: dict[tuple[int, int], int] = {}
-        self.cell_model: IntArray = np.zeros(0, dtype=np.int64)
-        self.cell_task: IntArray = np.zeros(0, dtype=np.int64)
         self.cuts: dict[tuple[int, int], list[tuple[int, float]]] = {}
         """By (target, cell): log positions and the share of what was observed before each that is kept."""
         self.voices = Voices(trusted)
@@ -138,11 +105,6 @@ class Statistics:
         return statistics
 
     @property
-    def n_cells(self) -> int:
-        """Number of cells with evidence."""
-        return len(self.cell_model)
-
-    @property
     def gram(self) -> FloatArray:
         return self._gram[:, : self.n_cells]
 
@@ -167,45 +129,19 @@ class Statistics:
         return self._failures[: len(self.models)]
 
     def model_index(self, model: str) -> int:
-        """Index of a model, given one where it is new."""
-        index = self._model_index.get(model)
-        if index is None:
-            index = self._model_index[model] = len(self.models)
-            self.models.append(model)
-            if index == len(self._calls):
-                self._calls = np.concatenate([self._calls, np.zeros(index)])
-                self._failures = np.concatenate([self._failures, np.zeros(index)])
+        index = super().model_index(model)
+        if index == len(self._calls):
+            self._calls = np.concatenate([self._calls, np.zeros(index)])
+            self._failures = np.concatenate([self._failures, np.zeros(index)])
         return index
 
-    def find_model(self, model: str) -> int | None:
-        """Index of a model that has evidence, else None."""
-        return self._model_index.get(model)
-
-    def find_task(self, task_type: str) -> int | None:
-        """Index of a task type that has evidence, else None."""
-        return self._task_index.get(task_type)
-
-    def find_cell(self, model: int, task: int) -> int | None:
-        """Index of a cell that has evidence, else None."""
-        return self._cell_index.get((model, task))
-
     def cell(self, model: str, task_type: str) -> int:
-        """Index of a cell, made where it is new."""
-        task = self._task_index.get(task_type)
-        if task is None:
-            task = self._task_index[task_type] = len(self.task_types)
-            self.task_types.append(task_type)
-        key = (self.model_index(model), task)
-        index = self._cell_index.get(key)
-        if index is None:
-            index = self._cell_index[key] = self.n_cells
-            self.cell_model = np.append(self.cell_model, key[0])
-            self.cell_task = np.append(self.cell_task, key[1])
-            if index == self._square.shape[1]:
-                self._gram, self._moment, self._square, self._labels = (
-                    np.concatenate([a, np.zeros_like(a)], axis=1) for a in (self._gram, self._moment, self._square, self._labels)
-                )
-                self.voices.grow()
+        index = super().cell(model, task_type)
+        if index == self._square.shape[1]:
+            self._gram, self._moment, self._square, self._labels = (
+                np.concatenate([a, np.zeros_like(a)], axis=1) for a in (self._gram, self._moment, self._square, self._labels)
+            )
+            self.voices.grow()
         return index
 
     def decay(self, target: Target) -> float:

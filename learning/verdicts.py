@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from learning.statistics import Observation
+from learning.observations import Observation
 from learning.targets import Target
 from learning.text import Foretold
 from learning.voices import Agreement, Score, Verdict, Voice, Voices

@@ -7,11 +7,12 @@ import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.choice import Offers, Preference, beliefs, choose, estimate
+from learning.facts import ArmFacts
 from learning.features import encode
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Observation
 from learning.policies import Policy, make
 from learning.propensities import uniform_draw
-from learning.statistics import Observation
 from learning.targets import Target
 from router.domain.candidates import Candidate
 from router.domain.evaluation import Comparison, Look, compare, expectations

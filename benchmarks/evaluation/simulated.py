@@ -11,9 +11,9 @@ from learning.evaluation.estimators import Sample, designed_variance, doubly_rob
 from learning.evaluation.intervals import always_valid, asymptotic
 from learning.features import TYPICAL_CONTEXT_TOKENS, encode
 from learning.learner import Learner
+from learning.observations import Call
 from learning.policies import make
 from learning.simulation import Drift, World, observations
-from learning.statistics import Call
 from learning.targets import Target
 
 POLICIES = {

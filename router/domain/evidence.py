@@ -4,7 +4,7 @@ import math
 
 from learning.features import from_bytes
 from learning.learner import Learner
-from learning.statistics import Call, Observation
+from learning.observations import Call, Observation
 from learning.targets import Target
 from learning.text import foretold_of
 from learning.voices import Score, Verdict

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from learning.choice import Offers
+from learning.facts import ArmFacts
 from learning.features import TYPICAL_OUTPUT_TOKENS
-from learning.learner import ArmFacts
 from learning.posterior import Posterior
 from router.domain.models import Model
 from router.domain.prices import token_rates

@@ -15,7 +15,7 @@ from learning.block import AGREEMENT, CALL, COLUMNS, Block
 from learning.bulk import fold_block
 from learning.features import N_FEATURES
 from learning.learner import Learner
-from learning.statistics import Call, Observation
+from learning.observations import Call, Observation
 from learning.targets import Target
 from learning.text import Foretold
 from learning.verdicts import TextScore, agreements_of, changes, items_of, text_changes, told_of

@@ -12,12 +12,13 @@ from learning.arrays import FloatArray, IntArray
 from learning.choice import Estimates, Offers, Preference, Restraint, Safeguard, beliefs, choose, estimate
 from learning.drift import Incident
 from learning.errors import LearningError
+from learning.facts import ArmFacts
 from learning.features import encode, to_bytes
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Observation
 from learning.pacing import Pacer
 from learning.policies import Policy, make
 from learning.propensities import uniform_draw
-from learning.statistics import Observation
 from learning.targets import Target
 from learning.text import TextShift, foretold_of
 from learning.voices import PLAIN, Voice

@@ -2,7 +2,8 @@
 
 import pytest
 
-from learning.learner import ArmFacts, Learner
+from learning.facts import ArmFacts
+from learning.learner import Learner
 from learning.targets import Target
 from router.domain.catalog import load_shipped
 from router.domain.offers import facts_of

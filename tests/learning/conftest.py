@@ -7,7 +7,8 @@ import pytest
 from hypothesis import strategies as st
 
 from learning.features import encode
-from learning.statistics import Call, Observation, Statistics
+from learning.observations import Call, Observation
+from learning.statistics import Statistics
 from learning.targets import Target
 
 features = st.builds(

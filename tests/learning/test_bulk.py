@@ -15,9 +15,10 @@ from learning.block import AGREEMENT, CALL, COLUMNS, Block
 from learning.bulk import fold_block
 from learning.drift import Watch, Watched
 from learning.errors import InvalidContext
+from learning.facts import ArmFacts
 from learning.features import N_FEATURES, encode
-from learning.learner import ArmFacts, Learner
-from learning.statistics import Call, Observation
+from learning.learner import Learner
+from learning.observations import Call, Observation
 from learning.targets import Target
 from learning.voices import PLAIN, Agreement, Voice
 from tests.learning.test_state import identical

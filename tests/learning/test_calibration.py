@@ -6,9 +6,9 @@ import pytest
 from learning.choice import Z90, estimate
 from learning.features import encode
 from learning.learner import Learner
+from learning.observations import Observation
 from learning.policies import make
 from learning.simulation import World, observations, play
-from learning.statistics import Observation
 from learning.targets import Target
 
 X = encode(1000)

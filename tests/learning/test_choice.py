@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from learning.choice import Offers, Preference, beliefs, choose, estimate
 from learning.errors import InvalidContext
+from learning.facts import ArmFacts
 from learning.features import encode
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Call, Observation
 from learning.policies import make
 from learning.propensities import uniform_draw
 from learning.simulation import World, observations, play
-from learning.statistics import Call, Observation
 from learning.targets import Target
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)

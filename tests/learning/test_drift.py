@@ -7,13 +7,15 @@ import pytest
 
 from learning import state
 from learning.drift import PATIENCE, Alarm, Watch
+from learning.facts import ArmFacts
 from learning.features import encode
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Observation
 from learning.policies import make
 from learning.policies.protocol import Beliefs
 from learning.propensities import best_probabilities
 from learning.simulation import Drift, World, observations, play
-from learning.statistics import Observation, Statistics
+from learning.statistics import Statistics
 from learning.targets import Target
 
 X = encode(1000)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from learning.features import EXPECTED_OUTPUT, N_FEATURES
 from learning.hierarchy import Cells, Common, arm_posteriors, fit, pool_cells, start
-from learning.statistics import Observation, Statistics
+from learning.observations import Observation
+from learning.statistics import Statistics
 from learning.targets import PRIORS, Prior, Target
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)

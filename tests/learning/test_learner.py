@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning import state
+from learning.facts import ArmFacts
 from learning.features import N_FEATURES, encode
 from learning.hierarchy import Common
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Call, Observation
 from learning.posterior import Posterior
-from learning.statistics import Call, Observation
 from learning.targets import PRIORS, Target
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)

@@ -9,9 +9,9 @@ from learning.choice import Preference, estimate
 from learning.drift import Watch
 from learning.features import encode
 from learning.learner import Learner
+from learning.observations import Observation
 from learning.policies import make
 from learning.simulation import Drift, World, play
-from learning.statistics import Observation
 from learning.targets import Target
 
 SEEDS = range(4)

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.choice import Preference, beliefs, estimate
+from learning.facts import ArmFacts
 from learning.features import encode
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Observation
 from learning.policies import make
 from learning.propensities import best_probabilities
 from learning.rules import PolicyReport, Status, preferences, report, within_probability
 from learning.simulation import World, play
-from learning.statistics import Observation
 from learning.targets import Target
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)

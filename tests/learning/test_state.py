@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from learning import state
 from learning.errors import IncompatibleState
+from learning.facts import ArmFacts
 from learning.features import encode
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
+from learning.observations import Call, Observation
 from learning.posterior import Posterior
-from learning.statistics import Call, Observation
 from learning.targets import Target
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from learning.errors import InvalidContext
 from learning.features import N_FEATURES, encode
-from learning.statistics import Call, Observation, Statistics
+from learning.observations import Call, Observation
+from learning.statistics import Statistics
 from learning.targets import Target
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning import state
+from learning.facts import ArmFacts
 from learning.features import encode
-from learning.learner import ArmFacts, Learner
+from learning.learner import Learner
 from learning.targets import Target
 from learning.voices import PLAIN, Score, Verdict, Voice, Voices
 
