@@ -63,7 +63,9 @@ async def build(settings: Settings) -> Services:
             readings = replace(readings, day=lambda: spending.standing)
         if allowance is not None:
             readings = replace(readings, allowances=lambda: allowance.standing)
-        metrics = Metrics(readings)
+        beside = (training, tallying, spending, allowance, retention, sharing)
+        followers = [part.follower for part in beside if part is not None] + ([] if judging is None else judging.followers)
+        metrics = Metrics(replace(readings, parts=lambda: followers))
         writer.on_written = metrics.written
     except BaseException:
         store.close()
@@ -103,6 +105,7 @@ async def build(settings: Settings) -> Services:
         pins=routing.pins,
         metrics=metrics,
         schema_revision=revision,
+        followers=followers,
         leads=leads,
         bears_outage=lambda: isinstance(deciding, OutageWriter) and deciding.bearing,
         start=life.start,

@@ -20,7 +20,10 @@ _WITHIN_S = 3.0
 
 
 async def readyz(request: Request) -> Response:
-    """The database answers and the policy is loaded; 503 where not, unless decisions are taken without the log."""
+    """The database answers and the policy is loaded; 503 where not, unless decisions are taken without the log.
+
+    A part that fails beside requests degrades the service and does not stop it: what it decides by may be out of date.
+    """
     services = services_of(request)
     status = "ready"
     try:
@@ -31,10 +34,11 @@ async def readyz(request: Request) -> Response:
                 raise
             raise StorageUnavailable("the database does not answer", remedy="retry after a moment", retry_after_s=1.0) from exc
         status = "degraded"
+    failing = [(follower, follower.trouble) for follower in services.followers if follower.trouble is not None]
     catalog = services.models.catalog
     return answer(
         {
-            "status": status,
+            "status": "degraded" if failing else status,
             "seq": services.training.seq,
             "lag": services.training.lag,
             "leads": services.leads(),
@@ -43,6 +47,10 @@ async def readyz(request: Request) -> Response:
             "schema_revision": services.schema_revision,
             "durability": "none" if services.settings.in_memory else services.settings.durability,
             "writer": {"waiting": services.writer.waiting, "max": services.settings.write_queue_max},
+            "failing": [
+                {"part": follower.name, "error": trouble.error, "times": trouble.times, "for_s": round(follower.troubled_for_s(), 3)}
+                for follower, trouble in failing
+            ],
             "catalog": {"version": catalog.version, "active_models": len(catalog.active)},
         }
     )

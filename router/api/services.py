@@ -18,6 +18,7 @@ from router.services.audit import AuditService
 from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
+from router.services.follower import Follower
 from router.services.guide import GuideService
 from router.services.history import HistoryService
 from router.services.judging import JudgingService
@@ -127,6 +128,8 @@ class Services:
     audit: AuditService | None = None
     history: HistoryService | None = None
 
+    followers: Sequence[Follower] = ()
+    """Loops beside requests."""
     leads: Callable[[], bool] = field(default=lambda: True)
     """Whether this service does what only one of those on the log should do."""
     bears_outage: Callable[[], bool] = field(default=lambda: False)

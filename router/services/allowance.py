@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from learning.choice import Restraint
 from router.domain.spending import day_of
 from router.domain.tallies import DAY_S
-from router.errors import StorageUnavailable
 from router.ports import AllowanceStore
+from router.services.follower import Follower
 
 QUALITY, USD = "exploration_quality", "exploration_usd"
 _DRAWN = 100
@@ -18,8 +16,6 @@ _AHEAD_S = 3_600.0
 """How far ahead of the time of day the allowance may be drawn."""
 _EVERY_S = 1.0
 _NANO = 1_000_000_000
-
-log = structlog.get_logger("allowance")
 
 
 class AllowanceService:
@@ -37,7 +33,7 @@ class AllowanceService:
         self._held = {name: 0.0 for name, most in self._most.items() if most is not None}
         self._day = day_of(clock())
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self.follower = Follower("allowance", lambda: asyncio.sleep(_EVERY_S), self.draw, retry_s=_EVERY_S)
 
     def limits(self) -> Restraint:
         """What the next decision may give up: all that is held."""
@@ -62,22 +58,16 @@ class AllowanceService:
         Raises ``StorageUnavailable``.
         """
         await self.draw()
-        self._task = asyncio.create_task(self._follow(), name="pointsman-allowance")
+        self.follower.start()
 
     async def close(self) -> None:
         """Put back what was not used."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
+        await self.follower.close(self._put_back)
+
+    async def _put_back(self) -> None:
         for name, held in self._held.items():
-            if not (unused := int(held * _NANO)):
-                continue
-            try:
+            if unused := int(held * _NANO):
                 await asyncio.to_thread(self._store.change_allowance, name, self._day, -unused)
-            except StorageUnavailable as exc:
-                log.warning("allowance.not_put_back", name=name, reason=exc.message)
 
     async def draw(self) -> None:
         """Draw where less than half of a part is held. The day's allowance opens with the hours of the day.
@@ -96,11 +86,3 @@ class AllowanceService:
                     self._store.draw_allowance, name, self._day, wanted=part, limit=int(open_share * most * _NANO)
                 )
                 self._held[name] += drawn / _NANO
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self.draw()
-            except StorageUnavailable as exc:
-                log.warning("allowance.not_drawn", reason=exc.message)

@@ -27,6 +27,7 @@ from router.judging.asking import choose
 from router.judging.protocol import Answer, Case, Reply
 from router.judging.rubric import Rubric
 from router.services.calls import Call, Served
+from router.services.follower import Follower
 
 MAX_WAITING = 500
 AT_ONCE = 2
@@ -35,6 +36,7 @@ _FRESH_S = 30.0
 """How long a worth is used before it is worked out anew."""
 _DAY_S = 86_400.0
 _KEPT_KINDS = 10_000
+_RETRY_S = 1.0
 
 log = structlog.get_logger("judging")
 
@@ -134,7 +136,7 @@ class JudgingService:
         self._reserved = 0.0
         self._day = 0.0
         self._news = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.followers = [Follower("judging", self._turn, self._work, retry_s=_RETRY_S) for _ in range(AT_ONCE)]
 
     async def start(self) -> None:
         """Begin to judge; the day's spending so far is read from the log.
@@ -143,15 +145,13 @@ class JudgingService:
         """
         self._day = self._means.clock() // _DAY_S * _DAY_S
         self.tally.spent_usd = await asyncio.to_thread(self._means.spent_since, self._day)
-        self._tasks = [asyncio.create_task(self._work(), name=f"pointsman-judging-{n}") for n in range(AT_ONCE)]
-        for task in self._tasks:
-            task.add_done_callback(_stopped)
+        for follower in self.followers:
+            follower.start()
 
     async def close(self) -> None:
         """Stop; answers that wait are forgotten."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for follower in self.followers:
+            await follower.close()
         self._waiting.clear()
 
     def observe(self, call: Call, served: Served) -> None:
@@ -204,18 +204,19 @@ class JudgingService:
             self._news.set()
         return None if known is None else known[0]
 
+    async def _turn(self) -> None:
+        while not (self._stale or self._waiting):
+            self._news.clear()
+            await self._news.wait()
+
     async def _work(self) -> None:
-        while True:
-            if self._stale:
-                self._refresh(*self._stale.popitem())
-                await asyncio.sleep(0)
-            elif self._waiting:
-                _, _, drawn = heapq.heappop(self._waiting)
-                self.tally.waiting = len(self._waiting)
-                await self._judged(drawn)
-            else:
-                self._news.clear()
-                await self._news.wait()
+        if self._stale:
+            self._refresh(*self._stale.popitem())
+            await asyncio.sleep(0)
+        elif self._waiting:
+            _, _, drawn = heapq.heappop(self._waiting)
+            self.tally.waiting = len(self._waiting)
+            await self._judged(drawn)
 
     def _refresh(self, kind: tuple[str, str], task: Task) -> None:
         if len(self._worth) >= _KEPT_KINDS:
@@ -255,9 +256,3 @@ class JudgingService:
         finally:
             self._reserved -= drawn.reserved_usd
             self.tally.spent_usd += drawn.reserved_usd if spent is None else spent
-
-
-def _stopped(task: asyncio.Task[None]) -> None:
-    """Tell where judging ends by a fault of ours; calls go on unjudged."""
-    if not task.cancelled() and (fault := task.exception()) is not None:
-        log.error("judging.stopped", reason=type(fault).__name__)

@@ -6,10 +6,10 @@ Every record is counted once, when it is durable. Labels come from a bounded voc
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from router.domain.decisions import Decision
@@ -27,6 +27,20 @@ _CALL_S = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
 
 
 M = TypeVar("M", Counter, Histogram)
+
+
+class Part(Protocol):
+    """Something that works beside requests."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def failures(self) -> int: ...
+
+    def troubled_for_s(self) -> float:
+        """Seconds since it last worked, 0 while it does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,8 @@ class Readings:
     """What this service holds of each of the day's allowances for exploring, and the whole of it."""
     text_counts: Callable[[], int] = lambda: 0
     """Task types where a task's text has proven its worth."""
+    parts: Callable[[], Iterable[Part]] = tuple
+    """Those that work beside requests."""
 
 
 @dataclass(slots=True)
@@ -173,7 +189,7 @@ class _Standing(Collector):
         self._readings = readings
         self.budgets: dict[str, tuple[float, float]] = {}
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
         read = self._readings
         for name, about, value in (
             ("writer_queue_records", "Records accepted and not yet durable.", read.waiting()),
@@ -197,6 +213,14 @@ class _Standing(Collector):
         for model in read.resting():
             circuits.add_metric((model,), 1)
         yield circuits
+        about = "For how long a part that works beside requests has failed; 0 while it works."
+        failing = GaugeMetricFamily("pointsman_part_failing_seconds", about, labels=("part",))
+        failures = CounterMetricFamily("pointsman_part_failures", "What failed in it; each is tried again.", labels=("part",))
+        for part, seconds, count in _by_name(read.parts()):
+            failing.add_metric((part,), seconds)
+            failures.add_metric((part,), count)
+        yield failing
+        yield failures
         drawn = GaugeMetricFamily("pointsman_budget_drawn_usd", "Spent or held of a key's budget in this period.", labels=("key",))
         limit = GaugeMetricFamily("pointsman_budget_limit_usd", "A key's budget for one period.", labels=("key",))
         for name, (spent, most) in self.budgets.items():
@@ -222,3 +246,12 @@ class _Standing(Collector):
         info = GaugeMetricFamily("pointsman_info", "What runs.", labels=("release", "policy"))
         info.add_metric((read.release, read.policy), 1)
         yield info
+
+
+def _by_name(parts: Iterable[Part]) -> list[tuple[str, float, int]]:
+    """Of the parts of one name: the longest trouble and all failures."""
+    found: dict[str, tuple[float, int]] = {}
+    for part in parts:
+        seconds, count = found.get(part.name, (0.0, 0))
+        found[part.name] = max(seconds, part.troubled_for_s()), count + part.failures
+    return [(name, *told) for name, told in sorted(found.items())]

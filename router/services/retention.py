@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from router.errors import StorageUnavailable
+from router.services.follower import Follower
 
 _DAY_S = 86_400.0
 _EVERY_S = 3_600.0
@@ -34,18 +34,16 @@ class RetentionService:
         self._kept_s = days * _DAY_S
         self._leads = leads
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._wait_s = _FIRST_S
+        self.follower = Follower("retention", self._turn, self._prune, retry_s=_FIRST_S)
 
     async def start(self) -> None:
         """Begin, a little after everything else."""
-        self._task = asyncio.create_task(self._follow(), name="pointsman-retention")
+        self.follower.start()
 
     async def close(self) -> None:
         """Stop; the next start goes on from here."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self.follower.close()
 
     async def prune(self) -> int:
         """Remove what is due now; how many decisions went.
@@ -61,12 +59,10 @@ class RetentionService:
             place = following
             await asyncio.sleep(_BREATH_S)
 
-    async def _follow(self) -> None:
-        await asyncio.sleep(_FIRST_S)
-        while True:
-            try:
-                if self._leads() and (gone := await self.prune()):
-                    log.info("retention.removed", decisions=gone)
-            except StorageUnavailable as exc:
-                log.warning("retention.interrupted", reason=exc.message)
-            await asyncio.sleep(_EVERY_S)
+    async def _turn(self) -> None:
+        await asyncio.sleep(self._wait_s)
+        self._wait_s = _EVERY_S
+
+    async def _prune(self) -> None:
+        if self._leads() and (gone := await self.prune()):
+            log.info("retention.removed", decisions=gone)

@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
-
 from router.domain.events import News
-from router.errors import StorageUnavailable
+from router.services.follower import Follower
 
-log = structlog.get_logger("sharing")
+_RETRY_S = 0.5
 
 
 class Feed(Protocol):
@@ -40,8 +38,10 @@ class SharingService:
         self._feed = make_feed(self._from_thread)
         self._hear = hear
         self._catalogue = catalogue
-        self._seen = 0
-        self._loading: asyncio.Task[None] | None = None
+        self._seen = self._wanted = 0
+        """The newest change to the catalogue that is known here, and that was heard of."""
+        self._news = asyncio.Event()
+        self.follower = Follower("catalogue", self._turn, self._load, retry_s=_RETRY_S)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -52,13 +52,13 @@ class SharingService:
     def start(self) -> None:
         """Begin to listen."""
         self._loop = asyncio.get_running_loop()
+        self.follower.start()
         self._feed.start()
 
     async def close(self) -> None:
         """Stop listening."""
         await asyncio.to_thread(self._feed.close)
-        if self._loading is not None:
-            await asyncio.gather(self._loading, return_exceptions=True)
+        await self.follower.close()
 
     def _from_thread(self, news: News) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -66,13 +66,15 @@ class SharingService:
 
     def _take(self, news: News) -> None:
         self._hear(news)
-        if news.group is None and news.catalogue != self._seen and (self._loading is None or self._loading.done()):
-            self._loading = asyncio.get_running_loop().create_task(self._load(news.catalogue), name="pointsman-catalogue")
+        if news.group is None and news.catalogue != self._seen:
+            self._wanted = news.catalogue
+            self._news.set()
 
-    async def _load(self, catalogue: int) -> None:
-        try:
-            await self._catalogue.load()
-        except StorageUnavailable as exc:
-            log.warning("sharing.catalogue_unreadable", reason=exc.message)  # the next look at the log comes back to it
-            return
-        self._seen = catalogue
+    async def _turn(self) -> None:
+        await self._news.wait()
+        self._news.clear()
+
+    async def _load(self) -> None:
+        wanted = self._wanted
+        await self._catalogue.load()
+        self._seen = wanted

@@ -9,8 +9,8 @@ import structlog
 from router.domain.events import OutcomeEvent
 from router.domain.spending import DayStanding, Exhausted, day_of, remaining_requests
 from router.domain.tallies import DAY_S, HOUR_S
-from router.errors import StorageUnavailable
 from router.ports import TallyStore
+from router.services.follower import Follower
 
 _READ_EVERY_S = 5.0
 
@@ -43,7 +43,9 @@ class SpendingService:
         self._since: deque[tuple[int, float]] = deque()
         """Log position and USD of what was folded after the tallies that were read."""
         self._since_usd = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._told: int | None = None
+        """The day whose end of money was logged."""
+        self.follower = Follower("spending", lambda: asyncio.sleep(_READ_EVERY_S), self._look, retry_s=_READ_EVERY_S)
 
     def paid(self, event: OutcomeEvent) -> None:
         """Take note of an outcome that is folded."""
@@ -72,14 +74,11 @@ class SpendingService:
         Raises ``StorageUnavailable``.
         """
         await self.read()
-        self._task = asyncio.create_task(self._follow(), name="pointsman-spending")
+        self.follower.start()
 
     async def close(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self.follower.close()
 
     async def read(self) -> None:
         """Bring this up to date with the tallies, and aim.
@@ -101,15 +100,8 @@ class SpendingService:
         if not standing.spent:
             self._aim(standing.usd_per_request)
 
-    async def _follow(self) -> None:
-        told: int | None = None
-        while True:
-            await asyncio.sleep(_READ_EVERY_S)
-            try:
-                await self.read()
-            except StorageUnavailable as exc:
-                log.warning("spending.tallies_unreadable", reason=exc.message)
-                continue
-            if (standing := self.spent()) is not None and told != self._day:
-                told = self._day
-                log.warning("spending.budget_spent", budget_usd=self._usd, spent_usd=standing.spent_usd, then=self._exhausted.value)
+    async def _look(self) -> None:
+        await self.read()
+        if (standing := self.spent()) is not None and self._told != self._day:
+            self._told = self._day
+            log.warning("spending.budget_spent", budget_usd=self._usd, spent_usd=standing.spent_usd, then=self._exhausted.value)

@@ -2,11 +2,9 @@
 
 import asyncio
 
-import structlog
-
 from router.domain.events import Group
-from router.errors import StorageUnavailable
 from router.ports import TallyStore
+from router.services.follower import Follower
 
 _PAGE = 10_000
 """Log positions per transaction."""
@@ -16,8 +14,6 @@ _BREATH_S = 0.02
 """Between two transactions of a long log, for those who write it."""
 _RETRY_S = 5.0
 
-log = structlog.get_logger("tallying")
-
 
 class TallyService:
     """Follows the log. Lives on the event loop; the store counts in a thread."""
@@ -26,7 +22,7 @@ class TallyService:
         self._store = store
         self._gather_s = gather_s
         self._news = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.follower = Follower("tallying", self._hear, self._count, retry_s=_RETRY_S)
         self.seq = 0
         """Log position up to which the log is known to be counted."""
 
@@ -37,14 +33,11 @@ class TallyService:
     async def start(self) -> None:
         """Follow the log, from where it was left."""
         self._news.set()
-        self._task = asyncio.create_task(self._follow(), name="pointsman-tallying")
+        self.follower.start()
 
     async def close(self) -> None:
         """Stop; the next start goes on from here."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self.follower.close()
 
     async def catch_up(self) -> None:
         """Count everything that is in the log now.
@@ -57,14 +50,10 @@ class TallyService:
                 return
             await asyncio.sleep(_BREATH_S)
 
-    async def _follow(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            try:
-                await self.catch_up()
-                await asyncio.sleep(self._gather_s)
-            except StorageUnavailable as exc:
-                log.warning("tallying.log_unreadable", reason=exc.message)
-                await asyncio.sleep(_RETRY_S)
-                self._news.set()
+    async def _hear(self) -> None:
+        await self._news.wait()
+        self._news.clear()
+
+    async def _count(self) -> None:
+        await self.catch_up()
+        await asyncio.sleep(self._gather_s)

@@ -24,6 +24,7 @@ from router.domain.stretch import Stretch
 from router.domain.tasks import needed_modalities
 from router.errors import StorageUnavailable
 from router.ports import Store
+from router.services.follower import Follower
 
 _PAGE = 2_000
 _AT_ONCE = 3_000
@@ -69,6 +70,8 @@ class TrainingService:
         self._leads = leads
         self._rereads = rereads
         self._lost = False
+        """Whether the learner does not hold what the log says: the log went back, or a fold broke off."""
+        self._paid_upto = 0
         self._behind_since: float | None = None
         self._learner = Learner(half_life_records, trusted=trusted_judges)
         self._catalog = Catalog()
@@ -79,7 +82,7 @@ class TrainingService:
         self._told: frozenset[tuple[object, ...]] = frozenset()
         self._news = asyncio.Event()
         self._folded = asyncio.Condition()
-        self._tail: asyncio.Task[None] | None = None
+        self.follower = Follower("training", self._hear, self._keep_up, retry_s=_RETRY_S)
 
     @property
     def posterior(self) -> Posterior:
@@ -160,21 +163,17 @@ class TrainingService:
         await self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
         self._committed = await asyncio.to_thread(self._store.last_seq)
         await self._catch_up()
-        self._tail = asyncio.create_task(self._follow(), name="pointsman-training")
+        self._paid_upto = self._learner.seq
+        self.follower.start()
 
     async def close(self) -> None:
         """Fold what is committed, keep a snapshot and stop."""
-        if self._tail is None:
-            return
-        self._tail.cancel()
-        await asyncio.gather(self._tail, return_exceptions=True)
-        self._tail = None
-        try:
-            await self._catch_up()
-            if self._leads():
-                await self._snapshot()
-        except StorageUnavailable as exc:
-            log.warning("training.closed_without_snapshot", reason=exc.message)
+        await self.follower.close(self._wind_up)
+
+    async def _wind_up(self) -> None:
+        await self._fold_on()
+        if self._leads():
+            await self._snapshot()
 
     async def settle(self) -> None:
         """Return when everything committed so far is folded and published."""
@@ -214,8 +213,8 @@ class TrainingService:
         self._published = learner.posterior()
 
     async def _start_over(self) -> None:
-        """Fold anew from the newest snapshot: the log no longer holds all that was folded."""
-        log.warning("training.log_went_back", seq=self._learner.seq)
+        """Fold anew from the newest snapshot."""
+        log.warning("training.folds_anew", seq=self._learner.seq)
         snapshot = await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION)
         committed = await asyncio.to_thread(self._store.last_seq)
         self._lost = False
@@ -223,25 +222,32 @@ class TrainingService:
         self._snapshot_seq = 0
         await self._restore(snapshot)
         self._committed = committed
+        self._paid_upto = min(self._paid_upto, committed)
 
-    async def _follow(self) -> None:
-        while True:
-            await self._news.wait()
-            await asyncio.sleep(_GATHER_S)
-            self._news.clear()
-            try:
-                if self._lost:
-                    await self._start_over()
-                await self._catch_up()
-                if self._leads() and self._learner.seq - self._snapshot_seq >= self._snapshot_every:
-                    await self._snapshot()
-            except StorageUnavailable as exc:
-                log.warning("training.log_unreadable", reason=exc.message)
-                await asyncio.sleep(_RETRY_S)
-                self._news.set()
+    async def _hear(self) -> None:
+        await self._news.wait()
+        await asyncio.sleep(_GATHER_S)
+        self._news.clear()
+
+    async def _keep_up(self) -> None:
+        await self._fold_on()
+        if self._leads() and self._learner.seq - self._snapshot_seq >= self._snapshot_every:
+            await self._snapshot()
+
+    async def _fold_on(self) -> None:
+        if self._lost:
+            await self._start_over()
+        try:
+            await self._catch_up()
+        except StorageUnavailable:
+            raise  # nothing is read by halves
+        except Exception:
+            self._lost = True  # the learner may hold a part of what was being folded: it is no state of any position
+            self._learner = Learner(self._half_life, trusted=self._trusted)
+            raise
 
     async def _catch_up(self) -> None:
-        if self._committed - self._learner.seq > FAR and (self._paid is None or self._tail is None):
+        if self._committed - self._learner.seq > FAR and (self._paid is None or not self.follower.running):
             await self._catch_up_from_far()
         while self._learner.seq < self._committed:
             events, upto = await asyncio.to_thread(self._store.read_evidence, self._learner.seq, _PAGE)
@@ -265,7 +271,7 @@ class TrainingService:
         """Fold much at once, where nobody has to be told of its outcomes; the next stretch is read meanwhile."""
 
         def read(after: int) -> asyncio.Future[tuple[Stretch, int]]:
-            upto = min(self._committed, after + (STRETCH if self._tail is None else _AT_ONCE))
+            upto = min(self._committed, after + (_AT_ONCE if self.follower.running else STRETCH))
             return asyncio.ensure_future(asyncio.to_thread(self._store.read_stretch, after, upto, self._trusted))
 
         reading = read(self._learner.seq)
@@ -285,14 +291,15 @@ class TrainingService:
             reading.cancel()
 
     def _settle(self, event: LogEvent) -> None:
-        """Tell what became of a call, those that are read back at the start left aside."""
-        if self._paid is not None and self._tail is not None and isinstance(event, OutcomeEvent):
+        """Tell once what became of a call, those that are read back at the start left aside."""
+        if self._paid is not None and self.follower.running and isinstance(event, OutcomeEvent) and event.seq > self._paid_upto:
+            self._paid_upto = event.seq
             self._paid(event)
 
     def _tell_incidents(self) -> None:
         """Log each incident once; those of a log that is read back at the start were told when they opened."""
         known = {(i.model, i.task_type, i.target, i.opened): i for i in self._learner.incidents}
-        if self._tail is not None:
+        if self.follower.running:
             for key in known.keys() - self._told:
                 log.warning("incident.opened", seq=known[key].opened, since_seq=known[key].since, **described(known[key]))
         self._told = frozenset(known)

@@ -61,9 +61,9 @@ class LogFeed:
                     while not self._stopping.is_set():
                         self._look(connection)
                         self._listen(connection)
-            except psycopg.Error as exc:
+            except Exception as exc:  # a thread that ends goes unnoticed, and what others commit is never heard of
                 if not told:
-                    log.warning("feed.interrupted", error=type(exc).__name__)
+                    log.warning("feed.interrupted", exc_info=exc)
                     told = True
             self._leading = False
             self._stopping.wait(_RETRY_S)

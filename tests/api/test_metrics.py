@@ -19,6 +19,7 @@ from router.cli.app import run
 from router.domain.events import Attempt, Feedback, Outcome, Status
 from router.domain.keys import ApiKey, Budget, Scope
 from router.domain.spending import DayStanding, Exhausted
+from router.services.follower import Follower
 from router.services.metrics import MOST_VALUES, Metrics, Readings
 from tests.storage.conftest import Records
 
@@ -106,6 +107,10 @@ def counted(metrics: Metrics) -> Read:
     return read(metrics.exposition((), {}, time.time()).decode())
 
 
+async def idle() -> None:
+    return None
+
+
 @pytest.fixture
 def metrics() -> Metrics:
     nothing = Readings(
@@ -113,6 +118,7 @@ def metrics() -> Metrics:
         waiting=lambda: 0, most_waiting=10, lag=lambda: 0, seq=lambda: 0, tallied=lambda: 0, incidents=lambda: 2,
         resting=lambda: ("a/one",), active_models=lambda: 3, policy="thompson", release="1",
         day=lambda: DayStanding(5.0, 1.0, 100.0, 0.04, 0.0, Exhausted.CHEAPEST), allowances=lambda: {"exploration_usd": (0.01, 1.0)},
+        parts=lambda: (Follower("training", idle, idle, retry_s=1.0),),
     )  # fmt: skip
     return Metrics(nothing)
 

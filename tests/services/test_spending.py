@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from learning.learner import Learner
-from router import bootstrap, config, parts
+from router import config, parts
 from router.api.services import Services
 from router.domain.calling import Calling
 from router.domain.catalog import load_shipped
@@ -28,18 +27,14 @@ from router.services.routing import RoutingService
 from router.services.spending import SpendingService
 from router.storage.memory import MemoryStore
 from router.testing.rehearsal import Answer, Rehearsal
-from tests.running import running
+from tests.running import begin_at_noon, running
 
 ASKED: dict[str, Any] = {"task_type": "quick_qa", "context_tokens": 500, "weights": {"quality": 1.0, "cost": 0.0, "latency": 0.0}}
 
 
 @pytest.fixture(autouse=True)
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test runs over the end of a day."""
-    began = time.monotonic()
-    clock = SimpleNamespace(time=lambda: 20_000.5 * DAY_S + time.monotonic() - began, monotonic=time.monotonic)
-    for module in (bootstrap, parts):
-        monkeypatch.setattr(module, "time", clock)
+    begin_at_noon(monkeypatch)
 
 
 async def spend(client: httpx.AsyncClient, services: Services, usd: float) -> None:
