@@ -1,6 +1,6 @@
 """What can go wrong in one provider call, and whether another try may help.
 
-    AdapterError               retryable, elsewhere, model, status, request_id, retry_after_s
+    AdapterError               retryable, elsewhere, model, status, request_id, retry_after_s, usage
     ├─ AdapterUnavailable      no SDK, no key or no such adapter: fix the configuration
     ├─ RequestRejected         the provider refuses the request: change it
     │  ├─ ContextTooLong       send less or take a model with a larger window
@@ -19,6 +19,8 @@ models, statuses and limits; they never repeat prompts, answers or the provider'
 
 from typing import ClassVar
 
+from adapters.types import Usage
+
 
 class AdapterError(Exception):
     """One provider call failed."""
@@ -34,6 +36,7 @@ class AdapterError(Exception):
         status: int | None = None,
         request_id: str | None = None,
         retry_after_s: float | None = None,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -41,6 +44,8 @@ class AdapterError(Exception):
         self.status = status
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.usage = usage
+        """What the provider bills although there is no answer, where it says so."""
 
 
 class AdapterUnavailable(AdapterError):

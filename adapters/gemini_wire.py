@@ -97,7 +97,8 @@ class Reading:
             self._usage = _usage(metadata)
         feedback = getattr(chunk, "prompt_feedback", None)
         if feedback and getattr(feedback, "block_reason", None):
-            raise ContentRefused("the provider's safety rules stopped the request", model=self._model, request_id=self._id)
+            told = "the provider's safety rules stopped the request"
+            raise ContentRefused(told, model=self._model, request_id=self._id, usage=self._usage)
         for candidate in list(chunk.candidates or ())[:1]:
             self.begun = True
             if candidate.finish_reason:
@@ -106,7 +107,7 @@ class Reading:
                 if (delta := self._delta(part)) is not None:
                     yield self._whole.add(delta)
         if self._reason in _BROKEN_CALLS:
-            raise unreadable(self._model, "the model's tool call is not one", self._id)
+            raise unreadable(self._model, "the model's tool call is not one", self._id, self._usage)
 
     def whole(self) -> Completion:
         """The answer, once its last chunk is in.
@@ -121,7 +122,7 @@ class Reading:
         return self._whole.whole(reason, self._usage, request_id=self._id)
 
     def _nothing(self) -> AdapterError:
-        return cut_off(self._model, self._id) if self.begun else unreadable(self._model, "no candidates", self._id)
+        return cut_off(self._model, self._id) if self.begun else unreadable(self._model, "no candidates", self._id, self._usage)
 
     def _delta(self, part: Any) -> Delta | None:
         if part.function_call:

@@ -19,6 +19,7 @@ from adapters.errors import (
     RateLimited,
     RequestRejected,
 )
+from adapters.types import Usage
 
 _BY_STATUS: Mapping[int, type[AdapterError]] = {
     401: AccessDenied,
@@ -103,9 +104,9 @@ def broken(exc: BaseException, model: str) -> AdapterError:
     return ProviderDown(f"the connection to the provider broke ({names[0]})", model=model)
 
 
-def unreadable(model: str, what: str, request_id: str | None = None) -> MalformedResponse:
+def unreadable(model: str, what: str, request_id: str | None = None, usage: Usage | None = None) -> MalformedResponse:
     """The error for an answer without the promised shape; ``what`` is ours, never the provider's words."""
-    return MalformedResponse(f"the provider's answer cannot be read ({what})", model=model, request_id=request_id)
+    return MalformedResponse(f"the provider's answer cannot be read ({what})", model=model, request_id=request_id, usage=usage)
 
 
 def cut_off(model: str, request_id: str | None = None) -> ProviderDown:

@@ -13,12 +13,12 @@ from router import config, telemetry
 from router.config import Settings
 from router.domain import catalog
 from router.domain.catalog import Catalog
-from router.domain.events import OutcomeEvent
+from router.domain.events import AttemptEvent, OutcomeEvent
 from router.domain.ids import new_id
 from router.domain.models import Price
 from router.domain.pins import Pin
 from router.domain.routing_rules import RoutingRules
-from router.domain.spending import Exhausted
+from router.domain.spending import Bills, Exhausted
 from router.domain.tasks import Weights
 from router.ports import Store
 from router.services.allowance import AllowanceService
@@ -154,11 +154,14 @@ def learned(
         allowance=allowance,
     )
 
-    def paid(event: OutcomeEvent) -> None:
-        if pacer is not None and event.outcome.cost_usd is not None:
-            pacer.settle(event.outcome.cost_usd)
-        if spending is not None:
-            spending.paid(event)
+    bills = Bills()
+
+    def paid(event: AttemptEvent | OutcomeEvent) -> None:
+        call = bills.called(event) if isinstance(event, AttemptEvent) else event.outcome.cost_usd
+        if spending is not None and call is not None:
+            spending.paid(event.seq, call)
+        if pacer is not None and isinstance(event, OutcomeEvent) and (whole := bills.ended(event)) is not None:
+            pacer.settle(whole)
 
     training = TrainingService(
         store,

@@ -11,6 +11,7 @@ from router.domain.decisions import Decision
 from router.domain.episodes import Last
 from router.domain.events import DecisionRecord, Status
 from router.domain.evidence import QUALITY_METRIC
+from router.domain.failures import spent_on
 from router.domain.models import Capability, Modality, Price
 from router.domain.prices import billed, cost_of
 from router.domain.tasks import Constraints, Speed, Task, Weights
@@ -111,8 +112,10 @@ def result_of(record: DecisionRecord, price: Price | None = None) -> Result:
         return Result(None, None, None, None)
     failed = outcome.status is not Status.OK
     cost = outcome.cost_usd if price is None else cost_of(price, billed(outcome))
-    before = [attempt.cost_usd for attempt in record.attempts if not attempt.last]
-    total = None if cost is None or None in before else cost + sum(usd for usd in before if usd is not None)
+    if cost is None:
+        cost = next((spent_on(attempt) for attempt in record.attempts if attempt.last), None)
+    costs = [cost, *(spent_on(attempt) for attempt in record.attempts if not attempt.last)]
+    total = None if None in costs else sum(usd for usd in costs if usd is not None)
     return Result(0.0 if failed else scored, total, None if failed else outcome.latency_s, failed, _sampling(record))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from router.domain.events import AttemptEvent, OutcomeEvent
 from router.domain.tallies import DAY_S, HOUR_S
 
 _PRIOR_REQUESTS = 50.0
@@ -42,6 +43,26 @@ class DayStanding:
     def spent(self) -> bool:
         """Whether nothing is left."""
         return self.spent_usd >= self.budget_usd
+
+
+class Bills:
+    """Adds up what the calls of each request cost, as the log tells of them one by one."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, float] = {}
+        """What the calls before the last one cost, by the decision's position."""
+
+    def called(self, event: AttemptEvent) -> float | None:
+        """Take note of a call; USD where it is not one that the outcome tells of."""
+        cost = None if event.attempt.last else event.attempt.cost_usd
+        if cost is not None:
+            self._before[event.decision_seq] = self._before.get(event.decision_seq, 0.0) + cost
+        return cost
+
+    def ended(self, event: OutcomeEvent) -> float | None:
+        """USD of a request with all its calls, as far as they are known; None where nothing is."""
+        before, last = self._before.pop(event.decision_seq, None), event.outcome.cost_usd
+        return last if before is None else before + (last or 0.0)
 
 
 def day_of(at: float) -> int:

@@ -22,6 +22,7 @@ class Sums:
     answered: int = 0
     failed: int = 0
     cost_usd: float = 0.0
+    """Of all calls, those included that another had to take over from."""
     costed: int = 0
     """Outcomes whose cost is known."""
     latency_s: float = 0.0
@@ -37,7 +38,7 @@ class Sums:
 
     @property
     def mean_cost_usd(self) -> float | None:
-        """Per outcome of known cost."""
+        """Per outcome of known cost, failed attempts included."""
         return self.cost_usd / self.costed if self.costed else None
 
     @property

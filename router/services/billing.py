@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from adapters.types import Completion
+from adapters.types import Completion, Usage
 from router.domain.events import CostSource
 from router.domain.models import Price
 from router.domain.prices import Billed, cost_of
@@ -18,7 +18,14 @@ class Billing:
         """Of an answer, and where the figure comes from."""
         if completion.cost_usd is not None:
             return completion.cost_usd, CostSource.REPORTED
-        usage = completion.usage
+        cost = self._computed(completion.model, completion.usage, images, completion.compute_s)
+        return cost, None if cost is None else CostSource.COMPUTED
+
+    def cost_of_part(self, model: str, usage: Usage, images: int) -> float | None:
+        """Of a call without a whole answer."""
+        return self._computed(model, usage, images, None)
+
+    def _computed(self, model: str, usage: Usage | None, images: int, compute_s: float | None) -> float | None:
         billed = Billed(
             None if usage is None else usage.input_tokens,
             None if usage is None else usage.output_tokens,
@@ -26,11 +33,6 @@ class Billing:
             0 if usage is None else usage.cache_write_tokens,
             0 if usage is None else usage.reasoning_tokens,
             images,
-            completion.compute_s,
+            compute_s,
         )
-        cost = cost_of(self._price(completion.model), billed)
-        return cost, None if cost is None else CostSource.COMPUTED
-
-    def cost_of_part(self, model: str, input_tokens: int, output_tokens: int) -> float | None:
-        """About what a call cost that was left."""
-        return cost_of(self._price(model), Billed(input_tokens, output_tokens))
+        return cost_of(self._price(model), billed)

@@ -25,7 +25,7 @@ from router.ports import Store
 from router.services.billing import Billing
 from router.services.calls import Call, ExecutionRules, Made, Opened, Served
 from router.services.providers import Providers
-from router.services.runs import LogWriter, Means, Purse, Run
+from router.services.runs import LogWriter, Means, Purse, Run, Tried
 from router.services.switching import NextBest, Switching
 
 EPISODES_REMEMBERED = 10_000
@@ -103,7 +103,7 @@ class ExecutionService:
             tried = run.start()
             opened = False
             try:
-                stream = self.providers.stream(run.request)
+                stream = _noted(self.providers.stream(run.request), tried)
                 async with aclosing(_whole_first(stream) if self._switching.doubtful(tried.model) else stream) as events:
                     async for event in events:
                         if not opened:
@@ -116,7 +116,6 @@ class ExecutionService:
                             self._note(call, served)
                             yield served
                             return
-                        tried.note(event)
                         yield event
                 raise MalformedResponse("the stream ended without an answer", model=tried.model)
             except AdapterError as exc:
@@ -198,6 +197,15 @@ def _known(cost_usd: float | None) -> float:
             remedy="name a model that has a price, give this one a price with PATCH /v1/models/ID, or use a key without a budget",
         )
     return cost_usd
+
+
+async def _noted(stream: AsyncGenerator[StreamEvent, None], tried: Tried) -> AsyncGenerator[StreamEvent, None]:
+    """A stream whose pieces are noted as they come, whoever reads them when."""
+    async with aclosing(stream) as events:
+        async for event in events:
+            if not isinstance(event, Completion):
+                tried.note(event)
+            yield event
 
 
 async def _whole_first(stream: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from router.domain.decisions import Decision
 from router.domain.events import Attempt, Feedback, Outcome, Status, Write
+from router.domain.failures import spent_on
 from router.domain.keys import ApiKey, window
 from router.domain.spending import DayStanding
 
@@ -117,7 +118,7 @@ class Metrics:
         self._latency = self._histogram("call_latency_seconds", "Latency of answered calls.", _CALL_S, "model")
         self._first = self._histogram("call_first_token_seconds", "Time to the first token of answered calls.", _CALL_S, "model")
         self._cost = self._counter("cost_usd", "US dollars spent, as reported or computed when the call ended.", "model")
-        self._unpriced = self._counter("cost_unknown", "Answered calls of unknown cost.", "model")
+        self._unpriced = self._counter("cost_unknown", "Calls of unknown cost: answered, given up, or unreadable.", "model")
         self._tokens = self._counter("tokens", "Tokens of calls.", "model", "direction")
         self._scores = self._counter("scores", "Scores given, by judge.", "judge")
         self._scored = self._counter("scored", "Scores given, by the model that was decided for.", "model")
@@ -134,7 +135,7 @@ class Metrics:
                 if len(self._decided) > _REMEMBERED:
                     self._decided.popitem(last=False)
             case Attempt():
-                self._attempts(self._models(record.model), record.status.value).inc()
+                self._tried(record)
             case Outcome():
                 self._ended(record)
             case Feedback():
@@ -142,6 +143,14 @@ class Metrics:
                 self._scores(self._judges(record.judge)).inc()
                 self._scored(model).inc()
                 self._points(model).inc(record.score)
+
+    def _tried(self, attempt: Attempt) -> None:
+        model = self._models(attempt.model)
+        self._attempts(model, attempt.status.value).inc()
+        if attempt.status is not Status.OK and spent_on(attempt) is None:
+            self._unpriced(model).inc()
+        if not attempt.last and attempt.cost_usd is not None:  # of the last one the outcome tells
+            self._cost(model).inc(attempt.cost_usd)
 
     def _ended(self, outcome: Outcome) -> None:
         model = self._decided.get(outcome.decision_id, UNKNOWN) if outcome.model is None else self._models(outcome.model)

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import structlog
 
 from adapters.errors import AdapterError
-from adapters.types import Completion, Delta, TextDelta
+from adapters.types import Completion, Delta, TextDelta, Usage
 from router.domain.classify import estimate_tokens
 from router.domain.decisions import Decision, is_unlogged, unlogged
 from router.domain.events import Attempt, Committed, CostSource, Outcome, Status, Write
-from router.domain.failures import status_of
+from router.domain.failures import spent_on, status_of
 from router.errors import AllModelsBusy, AllModelsFailed, BudgetExhausted, RequestRefused, RouterError
 from router.services.billing import Billing
 from router.services.calls import Call, Made, Served
@@ -164,19 +164,8 @@ class Run:
         if self._done:
             return  # the whole answer was there
         self._means.switching.left(tried.model)
-        read, made = self._call.task.context_tokens, estimate_tokens("".join(tried.text))
-        cost = self._means.billing.cost_of_part(tried.model, read, made)
-        attempt = self._attempt(
-            tried,
-            Status.CANCELLED,
-            tried.elapsed_s,
-            ttft_s=tried.ttft_s,
-            input_tokens=read,
-            output_tokens=made,
-            cost_usd=cost,
-            estimated=True,
-        )
-        self._finish(attempt, None if cost is None else CostSource.COMPUTED)
+        attempt = self._attempt(tried, Status.CANCELLED, tried.elapsed_s, ttft_s=tried.ttft_s, estimated=True, **self._part(tried))
+        self._finish(attempt)
 
     def served(self, tried: Tried, completion: Completion) -> Served:
         """Note an answer."""
@@ -195,7 +184,7 @@ class Run:
             cost_usd=cost,
             request_id=None if completion.request_id is None else completion.request_id[:128],
         )
-        self._finish(attempt, source, completion)
+        self._finish(attempt, completion, source)
         return Served(self.decision, completion, cost, tuple(self._made))
 
     async def _affordable(self, model: str) -> bool:
@@ -210,11 +199,23 @@ class Run:
             return False
         return True
 
+    def _part(self, tried: Tried, told: Usage | None = None) -> dict[str, Any]:
+        """What a call without a whole answer took and cost: as the provider says, else by our own count of what was sent and received."""
+        usage = told or Usage(self._call.task.context_tokens, estimate_tokens("".join(tried.text)))
+        return {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cached_input_tokens": usage.cached_input_tokens if told else None,
+            "reasoning_tokens": usage.reasoning_tokens if told else None,
+            "cost_usd": self._means.billing.cost_of_part(tried.model, usage, self._images),
+        }
+
     def _attempt(self, tried: Tried, status: Status, latency_s: float, **more: Any) -> Attempt:
         number, forced = len(self._made) + 1, bool(self._made) or self.decision.forced
         return Attempt(self.decision.id, number, tried.model, status, tried.at, forced=forced, latency_s=latency_s, **more)
 
     def _failed(self, tried: Tried, exc: AdapterError, *, last: bool) -> None:
+        begun = exc.usage is not None or tried.first is not None
         attempt = self._attempt(
             tried,
             status_of(exc),
@@ -224,15 +225,18 @@ class Run:
             http_status=exc.status,
             ttft_s=tried.ttft_s,
             request_id=None if exc.request_id is None else exc.request_id[:128],
+            estimated=begun and exc.usage is None,
+            **(self._part(tried, exc.usage) if begun else {}),
         )
         if last:
-            self._finish(attempt, None)
+            self._finish(attempt)
         else:
             self._ended(attempt, None)
 
-    def _finish(self, attempt: Attempt, source: CostSource | None, completion: Completion | None = None) -> None:
+    def _finish(self, attempt: Attempt, completion: Completion | None = None, source: CostSource | None = CostSource.COMPUTED) -> None:
         self._done = True
-        self._means.purse.settle(self._reserved, attempt.cost_usd if attempt.status in (Status.OK, Status.CANCELLED) else 0.0)
+        costs = [spent_on(made) for made in (*self._made, attempt)]
+        self._means.purse.settle(self._reserved, None if None in costs else sum(usd for usd in costs if usd is not None))
         self._ended(attempt, completion)
         usage = None if completion is None else completion.usage
         self._means.record(
@@ -246,7 +250,7 @@ class Run:
                 input_tokens=attempt.input_tokens,
                 output_tokens=attempt.output_tokens,
                 cost_usd=attempt.cost_usd,
-                cost_source=source,
+                cost_source=None if attempt.cost_usd is None else source,
                 cached_input_tokens=attempt.cached_input_tokens,
                 cache_write_tokens=None if usage is None else usage.cache_write_tokens,
                 reasoning_tokens=attempt.reasoning_tokens,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import structlog
 
-from router.domain.events import OutcomeEvent
 from router.domain.spending import DayStanding, Exhausted, day_of, remaining_requests
 from router.domain.tallies import DAY_S, HOUR_S
 from router.ports import TallyStore
@@ -47,11 +46,11 @@ class SpendingService:
         """The day whose end of money was logged."""
         self.follower = Follower("spending", lambda: asyncio.sleep(_READ_EVERY_S), self._look, retry_s=_READ_EVERY_S)
 
-    def paid(self, event: OutcomeEvent) -> None:
-        """Take note of an outcome that is folded."""
-        if event.seq > self._seq and event.outcome.cost_usd is not None:
-            self._since.append((event.seq, event.outcome.cost_usd))
-            self._since_usd += event.outcome.cost_usd
+    def paid(self, seq: int, usd: float) -> None:
+        """Take note of what a call cost, from the log as it is folded."""
+        if seq > self._seq:
+            self._since.append((seq, usd))
+            self._since_usd += usd
 
     @property
     def standing(self) -> DayStanding:

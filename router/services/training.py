@@ -15,7 +15,7 @@ from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
 from learning.voices import Voices
 from router.domain.catalog import Catalog
-from router.domain.events import Group, LogEvent, News, OutcomeEvent, Snapshot
+from router.domain.events import AttemptEvent, Group, LogEvent, News, OutcomeEvent, Snapshot
 from router.domain.evidence import fold
 from router.domain.incidents import described
 from router.domain.offers import facts_of, offers_of
@@ -51,7 +51,7 @@ class TrainingService:
         *,
         half_life_records: float,
         trusted_judges: Sequence[str] = (),
-        paid: Callable[[OutcomeEvent], None] | None = None,
+        paid: Callable[[AttemptEvent | OutcomeEvent], None] | None = None,
         preference: Preference,
         policy: tuple[str, str],
         clock: Callable[[], float],
@@ -292,7 +292,9 @@ class TrainingService:
 
     def _settle(self, event: LogEvent) -> None:
         """Tell once what became of a call, those that are read back at the start left aside."""
-        if self._paid is not None and self.follower.running and isinstance(event, OutcomeEvent) and event.seq > self._paid_upto:
+        if self._paid is None or not self.follower.running or event.seq <= self._paid_upto:
+            return
+        if isinstance(event, AttemptEvent | OutcomeEvent):
             self._paid_upto = event.seq
             self._paid(event)
 

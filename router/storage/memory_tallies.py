@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from router.domain.decisions import Decision
-from router.domain.events import CostEvent, DecisionEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
+from router.domain.events import AttemptEvent, CostEvent, DecisionEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
 from router.domain.tallies import DAY_S, FINE_S, KEPT_S, Additions, By, Counted, Judged, Sums, Tally
 
 
@@ -20,9 +20,9 @@ class MemoryTallies:
         """Count the events up to log position ``upto``; ``decision_of`` finds a decision by its position."""
         found = Additions()
         for event in events:
-            if isinstance(event, DecisionEvent | OutcomeEvent | CostEvent | FeedbackEvent):
+            if isinstance(event, DecisionEvent | AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent):
                 decision = event.decision if isinstance(event, DecisionEvent) else decision_of(event.decision_seq)
-                _count(found, event, int(decision.at // FINE_S))
+                _count(found, event, decision)
         self._newest = max(self._newest, found.newest)
         for span, start, task_type, model, sums in found.periods(self._newest):
             key = (span, start, task_type, model)
@@ -57,10 +57,14 @@ class MemoryTallies:
         return [Judged(*who, *sums) for who, sums in sorted(self._judged.items()) if sums[0] > 0]
 
 
-def _count(found: Additions, event: DecisionEvent | OutcomeEvent | CostEvent | FeedbackEvent, fine: int) -> None:
+def _count(found: Additions, event: DecisionEvent | AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent, decision: Decision) -> None:
+    fine = int(decision.at // FINE_S)
     match event:
         case DecisionEvent(decision=decided):
             found.add((fine, decided.task_type, decided.model), Sums(decisions=1, fallbacks=int(decided.fallback)))
+        case AttemptEvent(attempt=tried):
+            if not tried.last and tried.cost_usd is not None:
+                found.add((fine, decision.task_type, tried.model), Sums(cost_usd=tried.cost_usd))
         case OutcomeEvent(outcome=outcome):
             answered, cost = outcome.status is Status.OK, outcome.cost_usd
             took = outcome.latency_s if answered else None

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, Connection, bindparam, case, delete, func, select
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, Connection, bindparam, case, delete, false, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from router.domain.events import Status
 from router.domain.tallies import DAY_S, FINE_S, KEPT_S, SUMMED, Additions, By, Counted, Judged, Sums, Tally
-from router.storage.tables import cost_changes, decisions, feedback, judge_tallies, outcomes, tallied, tallies
+from router.storage.tables import attempts, cost_changes, decisions, feedback, judge_tallies, outcomes, tallied, tallies
 
 _first: BindParameter[int] = bindparam("first")
 _end: BindParameter[int] = bindparam("end")
@@ -80,6 +80,12 @@ _ENDED = (
     .where(outcomes.c.seq >= _first, outcomes.c.seq < _end)
     .group_by("fine", decisions.c.task_type, "served")
 )
+_TRIED = (
+    select(_fine, decisions.c.task_type, attempts.c.model.label("served"), func.sum(attempts.c.cost_usd).label("cost_usd"))
+    .join_from(attempts, decisions, attempts.c.decision_seq == decisions.c.seq)
+    .where(attempts.c.seq >= _first, attempts.c.seq < _end, attempts.c.last == false(), attempts.c.cost_usd.is_not(None))
+    .group_by("fine", decisions.c.task_type, attempts.c.model)
+)
 _RECOSTED = (
     select(
         _fine,
@@ -123,7 +129,7 @@ _JUDGED = (
 def grouped(connection: Connection, first: int, end: int) -> Additions:
     """What the log's positions from ``first`` to before ``end`` add."""
     span, found = {"first": first, "end": end}, Additions()
-    for query in (_DECIDED, _ENDED, _RECOSTED, _SCORED):
+    for query in (_DECIDED, _TRIED, _ENDED, _RECOSTED, _SCORED):
         for row in connection.execute(query, span):
             named = row._mapping
             sums = Sums(**{name: named[name] for name in SUMMED if name in named})

@@ -10,8 +10,9 @@ pytest.importorskip("google.genai", reason="needs the extra gemini")
 
 from provider_contract import CALLS, CONVERSATION, PNG, SCHEMA, SECRET, WAYS, WEATHER, ProviderContract, call
 
-from adapters.errors import AccessDenied, ContentRefused, RateLimited, RequestRejected
-from adapters.types import CompletionRequest, FinishReason, Image, JsonOutput, Message, ToolCall, ToolChoice
+from adapters.errors import AccessDenied, ContentRefused, MalformedResponse, RateLimited, RequestRejected
+from adapters.gemini_wire import Reading
+from adapters.types import CompletionRequest, FinishReason, Image, JsonOutput, Message, ToolCall, ToolChoice, Usage
 from router.testing import Scenario, Stub
 
 WIRE_CONTENTS = [
@@ -136,3 +137,17 @@ class TestGemini(ProviderContract):
         stub.script(self.name, Scenario(status=400, error_message="blocked by our content policy"))
         with pytest.raises(ContentRefused):
             await call(adapter, self.request(), way)
+
+    def test_what_is_billed_without_an_answer_is_told(self) -> None:
+        from google.genai import types
+
+        used = types.GenerateContentResponseUsageMetadata(prompt_token_count=70, total_token_count=70)
+        blocked = types.GenerateContentResponsePromptFeedback(block_reason=types.BlockedReason.SAFETY)
+        with pytest.raises(ContentRefused) as refused:
+            list(Reading(self.request()).read(types.GenerateContentResponse(prompt_feedback=blocked, usage_metadata=used)))
+        assert refused.value.usage == Usage(70, 0)
+        used = types.GenerateContentResponseUsageMetadata(prompt_token_count=70, candidates_token_count=9, total_token_count=79)
+        garbled = types.Candidate(finish_reason=types.FinishReason.MALFORMED_FUNCTION_CALL)
+        with pytest.raises(MalformedResponse) as unread:
+            list(Reading(self.request()).read(types.GenerateContentResponse(candidates=[garbled], usage_metadata=used)))
+        assert unread.value.usage == Usage(70, 9)

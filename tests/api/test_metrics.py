@@ -148,6 +148,19 @@ def test_what_served_is_told_from_what_was_decided(metrics: Metrics) -> None:
     assert (value(found, "circuit_open", model="a/one"), value(found, "incidents_open")) == (1, 2)
 
 
+def test_failed_attempts_are_paid_where_they_were_billed_and_told_where_nobody_knows(metrics: Metrics) -> None:
+    metrics.written(Records.decision("d1"))
+    metrics.written(Attempt("d1", 1, "b/two", Status.ERROR, 0.0, last=False, error="ProviderDown", output_tokens=5, cost_usd=0.25))
+    metrics.written(Attempt("d1", 2, "b/two", Status.ERROR, 0.0, last=False, error="RateLimited", http_status=429))
+    metrics.written(Attempt("d1", 3, "b/two", Status.TIMEOUT, 0.0, error="ProviderTimeout"))
+    metrics.written(Outcome("d1", Status.TIMEOUT, 0.0))
+    metrics.written(Attempt("d2", 1, "a/one", Status.ERROR, 0.0, error="ProviderDown", output_tokens=5, cost_usd=0.5))
+    metrics.written(Outcome("d2", Status.ERROR, 0.0, "a/one", cost_usd=0.5))
+    found = counted(metrics)
+    assert (value(found, "cost_usd_total", model="b/two"), value(found, "cost_usd_total", model="a/one")) == (0.25, 0.5)
+    assert value(found, "cost_unknown_total", model="b/two") == value(found, "cost_unknown_total") == 1
+
+
 def test_a_label_holds_any_text(metrics: Metrics) -> None:
     odd = 'a "quoted"\nline \\ stroke'
     metrics.written(Records.decision("d1", task_type=odd))

@@ -131,7 +131,7 @@ def test_what_is_folded_counts_before_the_tallies_have_it_and_not_twice_after() 
     events, _ = day.store.read_evidence(before, 1_000)
     for event in events:
         if isinstance(event, OutcomeEvent):
-            spending.paid(event)
+            spending.paid(event.seq, event.outcome.cost_usd or 0.0)
     assert spending.standing.spent_usd == pytest.approx(0.09)
     assert spending.spent() is None
     asyncio.run(spending.read())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from router.domain.events import CostChange, CostSource, Status
+from router.domain.events import Attempt, CostChange, CostSource, Status
 from router.domain.tallies import DAY_S, FINE_S, HOUR_S, SPANS, Counted, Sums
 from router.ports import Store
 
@@ -44,6 +44,20 @@ def test_failures_and_fallbacks_are_told_apart(store, make):
         store.commit([make.decision(f"d{i}", fallback=i == 0), make.outcome(f"d{i}", status=status, cost_usd=None, latency_s=9.0)])
     store.count_on(100)
     assert lines(store) == {("code_generation", "b/two"): Sums(decisions=4, fallbacks=1, failed=2)}
+
+
+def test_what_attempts_cost_before_the_last_one_counts_for_their_models(store, make):
+    cut = Attempt("d1", 1, "b/two", Status.ERROR, AT, last=False, error="ProviderDown", output_tokens=40, cost_usd=0.5, estimated=True)
+    unknown = Attempt("d1", 2, "c/three", Status.TIMEOUT, AT, forced=True, last=False, error="ProviderTimeout")
+    whole = Attempt("d1", 3, "a/one", Status.OK, AT, forced=True, cost_usd=0.25)
+    store.commit([make.decision("d1"), cut, unknown, whole, make.outcome("d1", model="a/one", cost_usd=0.25, latency_s=2.0)])
+    store.commit([make.decision("d2"), make.outcome("d2", status=Status.ERROR, cost_usd=0.125, latency_s=1.0)])
+    assert store.count_on(3) == 3
+    assert store.count_on(100) == 7
+    assert lines(store) == {
+        ("code_generation", "b/two"): Sums(decisions=2, failed=1, cost_usd=0.625, costed=1),
+        ("code_generation", "a/one"): Sums(answered=1, cost_usd=0.25, costed=1, latency_s=2.0, timed=1),
+    }
 
 
 def test_a_corrected_score_replaces_and_a_retracted_one_leaves_nothing(store, make):
