@@ -17,6 +17,7 @@ from learning.features import TYPICAL_CONTEXT_TOKENS, decoded_context_tokens, en
 from learning.policies import Beliefs
 from learning.posterior import Posterior
 from learning.propensities import best_probabilities
+from learning.quality import shown
 from learning.targets import Target
 
 _TOLERANCE = 0.01
@@ -223,14 +224,13 @@ def _rounded_up(value: float) -> str:
 
 def _listed(about: Beliefs, expected: Estimates, scores: FloatArray, order: IntArray) -> tuple[ModelPreference, ...]:
     """All models, the preferred first, as plain numbers."""
-    half = Z90 * np.sqrt(np.maximum(expected.quality_interval_var, 0.0))
-    quality, low, high = (np.clip(expected.quality + side, 0.0, 1.0).tolist() for side in (0.0, -half, half))
+    quality, deviation = expected.quality.tolist(), np.sqrt(np.maximum(expected.quality_interval_var, 0.0)).tolist()
     utility, sd, best = about.mean.tolist(), about.sd.tolist(), best_probabilities(about.mean, about.sd).tolist()
     cost, latency, n = expected.cost.tolist(), expected.latency.tolist(), np.rint(scores).astype(np.int64).tolist()
     return tuple(
         ModelPreference(
             model=about.models[i],
-            quality=Interval(quality[i], low[i], high[i]),
+            quality=Interval(*shown(quality[i], deviation[i])),
             cost_usd=None if math.isnan(cost[i]) else cost[i],
             latency_s=None if math.isnan(latency[i]) else latency[i],
             n=n[i],

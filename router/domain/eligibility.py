@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from learning.quality import bounded
 from router.domain.decisions import Exclusion
 from router.domain.models import Capability, Modality, Model
 from router.domain.tasks import Constraints, Task
@@ -266,7 +267,7 @@ def _poor(mean: float, confidence: float, floor: float) -> str:
     if math.isnan(mean) or math.isnan(confidence):
         return f"its quality is unknown; {floor:.2f} is required"
     required = f"{MIN_QUALITY_CONFIDENCE:.0%} is required"
-    return f"quality {mean:.2f} is expected and {floor:.2f} is reached with probability {confidence:.0%}; {required}"
+    return f"quality {bounded(mean):.2f} is expected and {floor:.2f} is reached with probability {confidence:.0%}; {required}"
 
 
 def usd(amount: float) -> str:

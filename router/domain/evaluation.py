@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from learning.choice import Estimates
 from learning.evaluation.diagnostics import Support, observation_probability, support
 from learning.evaluation.estimators import Sample, designed_variance, direct, doubly_robust, inverse_propensity, self_normalised
 from learning.evaluation.intervals import LEVEL, Interval, always_valid, asymptotic, motion
+from learning.quality import bounded
 from router.domain.candidates import Candidate
 from router.domain.recall import Result
 from router.domain.tasks import Weights
@@ -125,6 +126,7 @@ def compare(looks: Sequence[Look], candidate: Candidate, *, not_drawn: int = 0, 
             doubts.append(f"no {name} was ever reported: it is left out, of utility too")
     cluster = _clusters(looks)
     values = [None if part is None else _value(part, cluster, ahead) for part in parts]
+    quality = values[QUALITY]
     utility = _utility(looks, parts, cluster, ahead)
     if utility is not None:
         doubts += utility.support.doubts
@@ -137,11 +139,15 @@ def compare(looks: Sequence[Look], candidate: Candidate, *, not_drawn: int = 0, 
         since=min(look.at for look in looks),
         until=max(look.at for look in looks),
         utility=utility,
-        quality=values[QUALITY],
+        quality=None if quality is None else replace(quality, now=_shown(quality.now), then=_shown(quality.then)),
         cost_usd=values[COST],
         latency_s=values[LATENCY],
         traffic=_traffic(looks, target),
     )
+
+
+def _shown(quality: Interval | None) -> Interval | None:
+    return None if quality is None else Interval(bounded(quality.mean), bounded(quality.low), bounded(quality.high))
 
 
 def _lost(count: int) -> list[str]:

@@ -8,16 +8,12 @@ import numpy as np
 from learning.arrays import FloatArray
 from learning.choice import Z90, Estimates, Preference
 from learning.policies import Beliefs
+from learning.quality import bounded, shown
 from router.domain.decisions import Alternative, Estimate, Expected
 from router.domain.eligibility import usd
 
 _SHOWN = 5
 """Alternatives that an answer lists."""
-
-
-def _interval(mean: float, variance: float, low: float = 0.0, high: float = math.inf) -> Estimate:
-    half = Z90 * math.sqrt(max(variance, 0.0))
-    return Estimate(mean, max(low, mean - half), min(high, mean + half))
 
 
 def _positive(mean: float, variance: float) -> Estimate | None:
@@ -31,7 +27,7 @@ def _positive(mean: float, variance: float) -> Estimate | None:
 def expected(estimates: Estimates, i: int) -> Expected:
     """Means with 90 % intervals of the i-th model."""
     return Expected(
-        quality=_interval(float(estimates.quality[i]), float(estimates.quality_interval_var[i]), high=1.0),
+        quality=Estimate(*shown(float(estimates.quality[i]), math.sqrt(max(float(estimates.quality_interval_var[i]), 0.0)))),
         cost_usd=_positive(float(estimates.cost[i]), float(estimates.cost_var[i])),
         latency_s=_positive(float(estimates.latency[i]), float(estimates.latency_var[i])),
     )
@@ -63,7 +59,7 @@ def reason_of(chosen: int, about: Beliefs, estimates: Estimates, relaxed: tuple[
     """One sentence on why the chosen model was drawn."""
     best = about.best()
     cost = "unknown cost" if math.isnan(estimates.cost[chosen]) else usd(float(estimates.cost[chosen]))
-    facts = f"quality {estimates.quality[chosen]:.2f}, {cost}, {estimates.latency[chosen]:.1f} s expected"
+    facts = f"quality {bounded(float(estimates.quality[chosen])):.2f}, {cost}, {estimates.latency[chosen]:.1f} s expected"
     if len(about.models) == 1:
         text = f"the only eligible model: {facts}"
     elif chosen == best:

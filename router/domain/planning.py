@@ -8,6 +8,7 @@ import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.choice import Z90
+from learning.quality import bounded, shown
 from router.domain.assignment import Conflict, Limit, Problem, solve
 from router.domain.decisions import Estimate
 from router.domain.eligibility import usd
@@ -30,6 +31,7 @@ class _Table:
     """Of one agent."""
     utility: FloatArray
     quality: FloatArray
+    """As it is shown, so that a plan holds by its own figures."""
     quality_var: FloatArray
     """For intervals of a quality."""
     contrast_var: FloatArray
@@ -113,8 +115,9 @@ def _tabulate(known: Sequence[tuple[Agents, Outlook]], min_scores: int) -> _Tabl
             raise _unserved(group, outlook, int((~known_cost).sum()))
         at = np.array([column[outlook.models[i]] for i in priced.tolist()])
         e = outlook.estimates
+        quality = [bounded(q) for q in e.quality.tolist()]
         rows = {
-            "utility": outlook.about.mean, "quality": e.quality, "quality_var": e.quality_interval_var, "contrast_var": e.quality_var,
+            "utility": outlook.about.mean, "quality": quality, "quality_var": e.quality_interval_var, "contrast_var": e.quality_var,
             "cost": e.cost, "cost_var": e.cost_var, "cost_p95": np.fmax(e.cost_p95, e.cost), "latency": e.latency,
             "latency_var": e.latency_var, "tokens": np.array(outlook.output_tokens) + group.task.context_tokens,
             "scores": np.array(outlook.scores),
@@ -229,7 +232,7 @@ def _totals(table: _Table, assigned: IntArray) -> Totals:
     spread = math.hypot(_spread(calls, table.cost_var), math.sqrt(float((calls * single**2).sum())))
     return Totals(
         cost_usd=_around(float((calls * np.nan_to_num(table.cost)).sum()), spread, low=0.0),
-        quality=_around(_mean(table, assigned, table.quality), _spread(share, table.quality_var), 0.0, 1.0),
+        quality=Estimate(*shown(_mean(table, assigned, table.quality), _spread(share, table.quality_var))),
         latency_s=_around(_mean(table, assigned, table.latency), _spread(share, table.latency_var), low=0.0),
         longest_s=float(np.where(assigned > 0, np.nan_to_num(table.latency), 0.0).max()),
     )
@@ -249,7 +252,7 @@ def _lines(table: _Table, assigned: IntArray) -> tuple[Assigned, ...]:
                 count=count,
                 calls=count * group.calls,
                 scores=round(float(table.scores[g, m])),
-                quality=_around(float(table.quality[g, m]), math.sqrt(table.quality_var[g, m]), 0.0, 1.0),
+                quality=Estimate(*shown(float(table.quality[g, m]), math.sqrt(table.quality_var[g, m]))),
                 cost_usd=_around(cost, math.sqrt(table.cost_var[g, m]), low=0.0),
                 latency_s=_around(float(table.latency[g, m]), math.sqrt(table.latency_var[g, m]), low=0.0),
                 total_usd=cost * count * group.calls,
