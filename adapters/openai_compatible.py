@@ -1,7 +1,7 @@
 """OpenAI and every provider that speaks its chat completions.
 
-``client`` says what carries the bodies: the ``openai`` SDK, or aiohttp alone where CPU counts (``openai_direct``). Reading and writing
-them is ours either way (``openai_wire``).
+``client`` says what carries the bodies: the ``openai`` SDK, or connections of our own where CPU counts (``openai_direct``) and no proxy
+stands between. Reading and writing them is ours either way (``openai_wire``).
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -34,7 +34,8 @@ class OpenAICompatibleAdapter:
     ) -> None:
         self.endpoint = endpoint
         self._timeouts = timeouts or Timeouts()
-        self._caller = _caller(client)(api_key, base_url or endpoint.base_url, endpoint, self._timeouts)
+        address = base_url or endpoint.base_url
+        self._caller = _caller(client, address)(api_key, address, endpoint, self._timeouts)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Make one call, without retries.
@@ -72,25 +73,26 @@ class OpenAICompatibleAdapter:
         try:
             async with self._caller.send(body, stream=True) as reply:
                 _accepted(reply, request)
-                request_id, reason, usage = identifier(reply.headers), None, None
+                chunk_id, reason, usage = None, None, None
                 async for event in server_events(reply.chunks):
                     if event.data == b"[DONE]":
                         break
                     chunk = wire.decode_chunk(event.data)
                     if (error := wire.error_of(chunk)) is not None:
                         raise refused(None, error, reply.headers, request.model)
-                    request_id, usage = request_id or chunk.id, chunk.usage or usage
+                    chunk_id, usage = chunk_id or chunk.id, chunk.usage or usage
                     for delta in wire.deltas(chunk):
                         yield whole.add(delta)
                     reason = next((choice.finish_reason for choice in chunk.choices if choice.finish_reason), reason)
                 else:
                     if reason is None:
-                        raise _ended_early(reply, request, request_id)
+                        raise _ended_early(reply, request, identifier(reply.headers) or chunk_id)
         except wire.Unreadable as exc:
             raise unreadable(request.model, type(exc).__name__) from None
         except self._caller.faults as exc:
             raise broken(exc, request.model) from None
         tokens, cost = wire.read_usage(usage, self.endpoint)
+        request_id = identifier(reply.headers) or chunk_id
         yield whole.whole(wire.read_reason(reason), tokens, request_id=request_id, cost_usd=cost)
 
 
@@ -112,11 +114,12 @@ def _ended_early(reply: Reply, request: CompletionRequest, request_id: str | Non
     return cut_off(request.model, request_id) if "event-stream" in kind else unreadable(request.model, "no event stream", request_id)
 
 
-def _caller(client: Client) -> Callable[[str, str, Endpoint, Timeouts], Caller]:
+def _caller(client: Client, address: str) -> Callable[[str, str, Endpoint, Timeouts], Caller]:
     if client is Client.DIRECT:
-        from adapters.openai_direct import DirectCaller
+        from adapters.openai_direct import DirectCaller, proxied
 
-        return DirectCaller
+        if not proxied(address):
+            return DirectCaller
     from adapters.openai_sdk import SdkCaller
 
     return SdkCaller
