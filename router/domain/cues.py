@@ -1,20 +1,18 @@
 """The cues of the task types, and for each way of a pattern the words without which it cannot occur.
 
 Looking for a word costs a hundredth of looking for a pattern, and most texts hold hardly any of the words. Nor are they looked for one
-by one: which of them cannot be there is read off the pieces of ``_PIECE`` bytes that the text has, for all words at once.
+by one: each is filed under a piece of it that few others have, and looked for where the text has that piece.
 """
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from learning.arrays import IntArray
 from router.domain.tasks import TASK_TYPES
 
 try:
@@ -25,8 +23,7 @@ except ImportError:
 
 
 _PIECE = 3
-_PIECES = 4
-_BUCKETS = 1 << 13
+"""Characters."""
 
 
 class Way(NamedTuple):
@@ -46,30 +43,30 @@ class Cue(NamedTuple):
     ways: tuple[Way, ...]
 
 
+_Patterns = list[tuple[int, re.Pattern[str]]]
+"""Each with the number of its cue."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Index:
     """What of the cues may be in a text."""
 
     always: tuple[tuple[int, Way], ...]
     """Ways whose words are too short or not known, with the number of the cue."""
-    words: tuple[str, ...]
-    pieces: IntArray
-    """(_PIECES, n_words) buckets of pieces that each word is made of."""
-    ways: tuple[tuple[tuple[int, re.Pattern[str]], ...], ...]
-    """For each word the ways that it may be the beginning of."""
+    words: dict[str, list[tuple[str, _Patterns]]]
+    """By a piece that each word has: the words, each with the ways that it may be the beginning of."""
 
 
 def log_odds(text: str) -> list[float]:
     """What the cues in a lower-case text add to each of ``TASK_TYPES``."""
     index = _index()
-    found = {cue for cue, (words, pattern) in index.always if _any(words, text) and pattern.search(text) is not None}
-    seen = np.zeros(_BUCKETS, dtype=np.bool_)
-    seen[_buckets(text)] = True
-    for i in np.flatnonzero(np.logical_and.reduce(seen[index.pieces], axis=0)).tolist():
-        if index.words[i] in text:
-            for cue, pattern in index.ways[i]:
-                if cue not in found and pattern.search(text) is not None:
-                    found.add(cue)
+    found = {cue for cue, way in index.always if _holds(text, way)}
+    for piece in index.words.keys() & _pieces(text):
+        for word, ways in index.words[piece]:
+            if word in text:
+                for cue, pattern in ways:
+                    if cue not in found and pattern.search(text) is not None:
+                        found.add(cue)
     scores = [0.0] * len(TASK_TYPES)
     for cue in sorted(found):  # in one order, so that the sums do not depend on where the cues were found
         task_type, weight, _ = cues()[cue]
@@ -77,38 +74,37 @@ def log_odds(text: str) -> list[float]:
     return scores
 
 
-def _any(words: tuple[str, ...] | None, text: str) -> bool:
-    return words is None or any(word in text for word in words)
+def _holds(text: str, way: Way) -> bool:
+    if way.words is not None:
+        for word in way.words:
+            if word in text:
+                break
+        else:
+            return False
+    return way.pattern.search(text) is not None
 
 
-def _buckets(text: str) -> IntArray:
-    """Where the pieces of a text belong, each by its bytes."""
-    raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.intp)
-    if len(raw) < _PIECE:
-        return raw[:0]
-    places: IntArray = (raw[:-2] * 1021 + raw[1:-1] * 31 + raw[2:]) % _BUCKETS
-    return places
+def _pieces(text: str) -> set[str]:
+    return {text[i : i + _PIECE] for i in range(len(text) - _PIECE + 1)}
 
 
 @cache
 def _index() -> _Index:
     always: list[tuple[int, Way]] = []
-    by_word: dict[str, list[tuple[int, re.Pattern[str]]]] = {}
+    by_word: dict[str, _Patterns] = {}
     for cue, (_, _, ways) in enumerate(cues()):
         for way in ways:
-            if way.words is None or any(len(word.encode()) < _PIECE for word in way.words):
+            if way.words is None or any(len(word) < _PIECE for word in way.words):
                 always.append((cue, way))
             else:
                 for word in way.words:
                     by_word.setdefault(word, []).append((cue, way.pattern))
-    pieces = np.array([_spread(_buckets(word)) for word in by_word], dtype=np.intp).reshape(-1, _PIECES).T.copy()
-    return _Index(tuple(always), tuple(by_word), pieces, tuple(map(tuple, by_word.values())))
-
-
-def _spread(places: IntArray) -> IntArray:
-    """``_PIECES`` of them, from the first to the last."""
-    chosen: IntArray = places[np.linspace(0, len(places) - 1, _PIECES).astype(np.intp)]
-    return chosen
+    common = Counter(piece for word in by_word for piece in _pieces(word))
+    words: dict[str, list[tuple[str, _Patterns]]] = {}
+    for word, found in by_word.items():
+        rarest = min(_pieces(word), key=lambda piece: (common[piece], piece))
+        words.setdefault(rarest, []).append((word, found))
+    return _Index(tuple(always), words)
 
 
 @cache
