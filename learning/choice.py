@@ -135,14 +135,15 @@ def estimate(
     """
     task, rows = posterior.task(task_type), offers.index
     quality, quality_var = posterior.predict_at(rows, Target.QUALITY, task, features)
-    unknown = np.full(len(rows), np.nan)
-    price, price_var, price_p95 = unknown, unknown, unknown
     if cost:
         price, price_var, price_p95 = _cost(posterior, offers, task, features, input_tokens, max_output_tokens)
-    seconds, seconds_var, seconds_p95 = unknown, unknown, unknown
+    else:
+        price = price_var = price_p95 = np.full(len(rows), np.nan)
     if latency:
         log_s, log_s_var = posterior.predict_at(rows, Target.LATENCY, task, features)
         seconds, seconds_var, seconds_p95 = _log_normal(log_s, log_s_var, posterior.noise(Target.LATENCY, task))
+    else:
+        seconds = seconds_var = seconds_p95 = np.full(len(rows), np.nan)
     return Estimates(
         quality=quality,
         quality_var=quality_var,
@@ -168,7 +169,7 @@ def _cost(
     cost = base + offers.output_price * np.minimum(tokens, max_output_tokens)
     cost_var = offers.output_price**2 * tokens_var
     cost_p95 = base + offers.output_price * np.minimum(tokens_p95, max_output_tokens)
-    unpriced = np.flatnonzero(np.isnan(cost))
+    unpriced = np.isnan(cost).nonzero()[0]
     if len(unpriced):
         _price_by_experience(posterior, task, features, rows, unpriced, (cost, cost_var, cost_p95))
     return cost, cost_var, cost_p95

@@ -129,4 +129,4 @@ def uniform_draw(salt: bytes, decision_id: str) -> int:
 
 def draw(q: IntArray, u: int) -> int:
     """Index drawn by the 24-bit number ``u`` from integer weights that sum to ``SCALE``."""
-    return int(np.searchsorted(np.cumsum(q), u, side="right"))
+    return int(q.cumsum().searchsorted(u, side="right"))

@@ -30,7 +30,7 @@ class Beliefs:
 
     def best(self) -> int:
         """Index of the highest mean, the first of equals."""
-        return int(np.argmax(self.mean))
+        return int(self.mean.argmax())
 
 
 class Policy(Protocol):

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.types import Completion, Delta, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 from learning.errors import LearningError
@@ -25,6 +25,7 @@ from router.services.calls import Opened, Served
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
+_EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -32,7 +33,7 @@ class ClientGone(Exception):
     """Nobody is left to answer."""
 
 
-async def chat_completions(request: Request) -> Response:
+async def chat_completions(request: Request) -> ASGIApp:
     """Answer a chat, whole or as a stream, by the model that is chosen for it.
 
     The answer names the decision, in `router` and in `x-pointsman-decision`, so that it can be scored with `/v1/feedback`.
@@ -48,18 +49,21 @@ async def chat_completions(request: Request) -> Response:
         execution = services.execution
         if execution is None:
             raise ProviderUnavailable("this service makes no calls", field="model", remedy="set a provider's key, e.g. OPENAI_API_KEY")
+        caller = _Caller(request.receive)
         if not chat.stream:
-            served = await _while_there(request.receive, execution.complete(call))
+            with closing(caller):
+                served = await caller.waits_for(execution.complete(call))
             return Response(whole(served), media_type="application/json", headers=_headers(served.decision, served.completion.model))
         events = execution.stream(call)
         try:
-            opened = await _while_there(request.receive, anext(events))
+            opened = await caller.waits_for(anext(events))
         except BaseException:
+            caller.close()
             await events.aclose()
             raise
         assert isinstance(opened, Opened)  # noqa: S101 - for the type checker: it comes first
         usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
-        return Streamed(opened, events, include_usage=usage)
+        return Streamed(caller, opened, events, include_usage=usage)
     except (RouterError, LearningError) as exc:
         return refusal(exc)
     except ClientGone:
@@ -102,15 +106,16 @@ def whole(served: Served) -> bytes:
     return _encode(body)
 
 
-class Streamed(Response):
+class Streamed:
     """The rest of a stream as server-sent events; the upstream is closed as soon as the client is gone."""
 
-    def __init__(self, opened: Opened, events: AsyncGenerator[Opened | Delta | Served, None], *, include_usage: bool) -> None:
-        super().__init__()
+    def __init__(
+        self, caller: "_Caller", opened: Opened, events: AsyncGenerator[Opened | Delta | Served, None], *, include_usage: bool
+    ) -> None:
+        self._caller = caller
         self._events = events
         self._include_usage = include_usage
-        self._told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        self._told |= _headers(opened.decision, opened.model)
+        self._headers = [*_EVENT_STREAM, *((k.encode(), v.encode("latin-1")) for k, v in _headers(opened.decision, opened.model).items())]
         self._head = {
             "id": f"chatcmpl-{opened.decision.id}",
             "object": "chat.completion.chunk",
@@ -122,14 +127,14 @@ class Streamed(Response):
         self._after = b',"logprobs":null,"finish_reason":null}]' + none + b"}\n\n"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        try:
-            await _while_there(receive, self._send(send))
-        except ClientGone:
-            return
+        with closing(self._caller) as caller:
+            try:
+                await caller.waits_for(self._send(send))
+            except ClientGone:
+                return
 
     async def _send(self, send: Send) -> None:
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in self._told.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         async with aclosing(self._events) as events:
             piece = self._chunk({"role": "assistant", "content": "", "refusal": None})
             try:
@@ -157,34 +162,38 @@ class Streamed(Response):
         return b"".join(b"data: " + _encode(chunk) + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
 
 
-async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, which is cancelled where the client hangs up first.
+class _Caller:
+    """Whoever waits for the answer; belongs to the task that works on it, and to one answer."""
 
-    Raises ``ClientGone``.
-    """
-    here, gone = asyncio.current_task(), False
-    assert here is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
+    def __init__(self, receive: Receive) -> None:
+        here = asyncio.current_task()
+        assert here is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
+        self._receive = receive
+        self._here = here
+        self._gone = False
+        self._watching = asyncio.create_task(self._watch())
 
-    async def watch() -> None:
-        nonlocal gone
-        await _hung_up(receive)
-        gone = True
-        here.cancel()
+    async def waits_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, which is cancelled where the client hangs up first.
 
-    watching = asyncio.create_task(watch())
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if gone and not here.uncancel():
-            raise ClientGone from None
-        raise
-    finally:
-        watching.cancel()
+        Raises ``ClientGone``.
+        """
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._gone and not self._here.uncancel():
+                raise ClientGone from None
+            raise
 
+    def close(self) -> None:
+        """Nothing is done for them any more."""
+        self._watching.cancel()
 
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._here.cancel()
 
 
 def _headers(decision: Decision, model: str) -> dict[str, str]:

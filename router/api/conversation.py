@@ -42,7 +42,7 @@ class RouterOptions(Body):
         description="Another model may answer where the chosen one fails or none is eligible. True for auto, false for a named model.",
     )
     episode_id: Id | None = None
-    tags: Annotated[dict[Name, Line], Field(max_length=16)] = Field(default={})
+    tags: Annotated[dict[Name, Line], Field(max_length=16)] = Field(default_factory=dict)
 
 
 class _Url(BaseModel):

@@ -14,13 +14,14 @@ from learning.errors import LearningError
 from router.api.errors import error_response, gone, unexpected
 from router.errors import RouterError
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
+"""Reads a request and returns its answer."""
 
 _encoder = msgspec.json.Encoder()
 
 
 class HotRoute(APIRoute):
-    """An ``async def endpoint(request) -> Response`` that is documented like any other route and called directly.
+    """An ``async def endpoint(request) -> answer`` that is documented like any other route and called directly.
 
     Dependencies declared on the application do not run here: whatever must hold, the endpoint checks itself.
     """
@@ -31,7 +32,7 @@ class HotRoute(APIRoute):
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             request = Request(scope, receive, send)
             try:
-                response = await endpoint(request)
+                response: ASGIApp = await endpoint(request)
             except (RouterError, LearningError) as exc:
                 response = error_response(exc)
             except ClientDisconnect:

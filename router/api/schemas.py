@@ -131,7 +131,7 @@ class RouteRequest(Body):
     allow_fallback: bool = Field(default=True, description="false: answer 422 instead of the fallback where no model is eligible.")
     episode_id: Id | None = Field(default=None, description="Groups the decisions of one run; feedback can be given to the whole.")
     tags: Annotated[dict[Name, Line], Field(max_length=16)] = Field(
-        default={}, description="Stored with the decision: no text of a prompt."
+        default_factory=dict, description="Stored with the decision: no text of a prompt."
     )
 
     @model_validator(mode="after")

@@ -204,8 +204,6 @@ def within_limits(models: Sequence[Model], task: Task, forecast: Forecast) -> Li
     limits = task.constraints
     max_latency = _latency_limit(task)
     everything = np.ones(len(models), dtype=np.bool_)
-    if limits.max_cost_usd is None and max_latency is None and limits.min_quality is None:
-        return Limited(np.flatnonzero(everything), ())
     with np.errstate(invalid="ignore"):
         cost = np.fmax(forecast.cost_p95_usd, forecast.cost_usd)  # an unknown percentile falls back to the mean; unknown fails every limit
         affordable = everything if limits.max_cost_usd is None else cost <= limits.max_cost_usd

@@ -85,6 +85,13 @@ class Task:
     text: bytes | None = None
     """The projected text, see ``learning.projection``; None where texts are not read."""
 
+    @property
+    def limited(self) -> bool:
+        """Whether what is expected of a model can exclude it."""
+        limits = self.constraints
+        stated = limits.max_cost_usd, limits.max_latency_s, limits.min_quality, self.speed
+        return stated != (None, None, None, None)
+
     def costing_at_most(self, usd: float) -> "Task":
         """The same with a limit on the cost of the call: a lower one stays, and a model whose cost nobody knows keeps to none."""
         stated = self.constraints.max_cost_usd

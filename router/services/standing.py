@@ -129,11 +129,14 @@ class Standings:
             keep = [i for i in range(len(models)) if i not in set(out)]
             offers, models = offers.take(keep), tuple(models[i] for i in keep)
         estimates, read = self._estimates(task, features, posterior, offers)
-        limited = within_limits(models, task, _forecast(task, estimates))
-        if len(limited.keep) < len(models):
-            offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
-            read = None if read is None else read.take(limited.keep)
-        return self._standing(task, features, offers, estimates, limited.relaxed, excluded + limited.excluded, read, deciding=deciding)
+        relaxed: tuple[str, ...] = ()
+        if task.limited:
+            limited = within_limits(models, task, _forecast(task, estimates))
+            relaxed, excluded = limited.relaxed, excluded + limited.excluded
+            if len(limited.keep) < len(models):
+                offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
+                read = None if read is None else read.take(limited.keep)
+        return self._standing(task, features, offers, estimates, relaxed, excluded, read, deciding=deciding)
 
     def _named(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling, model_id: str) -> Standing:
         model = self.catalog.get(model_id)
