@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from learning.arrays import FloatArray
-from learning.choice import Estimates, Preference, beliefs
+from learning.choice import Estimates, Preference, Restraint, Safeguard, beliefs, choose, tighter
 from learning.errors import IncompatibleState
 from learning.policies import Policy, make
 from learning.posterior import Posterior
@@ -16,6 +16,7 @@ from router.domain.calling import Calling
 from router.domain.candidates import Candidate
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision
+from router.domain.eligibility import usd
 from router.domain.evaluation import Comparison, Exploration, Look, compare, expectations, loss, worth
 from router.domain.events import DecisionRecord, Regime
 from router.domain.models import Price
@@ -28,6 +29,10 @@ from router.ports import Store
 _PAGE = 500
 _REMEMBERED = 5_000
 """Decisions whose expectations are kept for the next question: a few kilobytes each."""
+
+_OWN_ALLOWANCE = (
+    "the day's allowance for exploring is taken as the log's own decisions left it: another policy would have used it up sooner or later"
+)
 
 Progress = Callable[[int, int], None]
 
@@ -95,7 +100,7 @@ class EvaluationService:
             return self._explored(drawn, tell)
 
     def _explored(self, drawn: list[DecisionRecord], tell: Progress | None) -> Exploration:
-        then = _Then(self._store, self._rebuild, Candidate(policy="greedy"), self._remembered(drawn))
+        then = _Then(self._store, self._rebuild, Candidate(policy="greedy"), self._remembered(drawn), limited=False)
         pairs: list[tuple[FloatArray, FloatArray, FloatArray]] = []
         seen: list[DecisionRecord] = []
         for i, record in enumerate(drawn):
@@ -117,9 +122,12 @@ class EvaluationService:
         records = self._records(scope)
         drawn = [record for record in records if not record.decision.forced]
         with self._lock:
-            looks = list(self._looks(drawn, candidate, tell))
+            then = _Then(self._store, self._rebuild, candidate, self._remembered(drawn))
+            looks = list(_looks(then, drawn, tell))
         lost = len(drawn) - len(looks)
-        return compare(looks, candidate, not_drawn=len(records) - len(drawn), not_recomputed=lost, ahead=ahead)
+        made = compare(looks, candidate, not_drawn=len(records) - len(drawn), not_recomputed=lost, ahead=ahead)
+        doubts = (*made.doubts, _OWN_ALLOWANCE) if then.by_allowance else made.doubts
+        return replace(made, candidate="; ".join((made.candidate, *then.limits)), doubts=doubts)
 
     def _records(self, scope: Scope) -> list[DecisionRecord]:
         """Oldest first."""
@@ -141,25 +149,33 @@ class EvaluationService:
         self._considered = known if len(ids) <= _REMEMBERED else {}
         return self._considered if len(ids) <= _REMEMBERED else {}
 
-    def _looks(self, records: list[DecisionRecord], candidate: Candidate, tell: Progress | None) -> Iterator[Look]:
-        then = _Then(self._store, self._rebuild, candidate, self._remembered(records))
-        records.sort(key=lambda record: record.decision.policy_seq)
-        for i, record in enumerate(records):
-            try:
-                look = then.look(record)
-            except IncompatibleState:
-                continue  # encoded under an older feature schema
-            if look is not None:
-                yield look
-            if tell is not None:
-                tell(i + 1, len(records))
+
+def _looks(then: "_Then", records: list[DecisionRecord], tell: Progress | None) -> Iterator[Look]:
+    records.sort(key=lambda record: record.decision.policy_seq)
+    for i, record in enumerate(records):
+        try:
+            look = then.look(record)
+        except IncompatibleState:
+            continue  # encoded under an older feature schema
+        if look is not None:
+            yield look
+        if tell is not None:
+            tell(i + 1, len(records))
 
 
 class _Then:
     """Recomputes decisions, under what was and under what the candidate changes, in order of the learned state they were taken from."""
 
-    def __init__(self, store: Store, rebuild: Rebuild, candidate: Candidate, considered: dict[str, Considered | None]) -> None:
+    def __init__(
+        self, store: Store, rebuild: Rebuild, candidate: Candidate, considered: dict[str, Considered | None], *, limited: bool = True
+    ) -> None:
+        """``limited``: the candidate draws under the safe model and the limits on exploring that held at each decision."""
         self._store = store
+        self._limited = limited
+        self.limits: dict[str, None] = {}
+        """Under what the candidate has drawn so far, in words."""
+        self.by_allowance = False
+        """Whether a day's allowance was among it."""
         self._considered = considered
         self._rebuild = rebuild
         self._candidate = candidate
@@ -242,16 +258,35 @@ class _Then:
     def _target(self, decision: Decision, other: Considered, logged: FloatArray, preference: Preference) -> FloatArray:
         candidate = self._candidate
         drawing = candidate.policy_for(decision.task_type)
-        if drawing is None and candidate.weights is None:
-            return other.propensities if candidate.prices or candidate.without else logged
+        if drawing is None and candidate.weights is None and not (candidate.prices or candidate.without):
+            return logged
         about = beliefs(_Named(other.models), other.estimates, preference)  # type: ignore[arg-type]  # it reads the names only
+        named = drawing is not None and candidate.policy is None
         if drawing is None:
             drawing = self._drawing(decision)
         key = (drawing[0], *sorted(drawing[1].items()))
         policy = self._policies.get(key)
         if policy is None:
             policy = self._policies[key] = make(drawing[0], **drawing[1])
-        return policy.propensities(about)
+        if named or not self._limited:  # what a rule names is not drawn, and nothing limits it
+            return policy.propensities(about)
+        return choose(policy, about, 0, other.estimates, *self._limits(decision)).propensities
+
+    def _limits(self, decision: Decision) -> tuple[Restraint | None, Safeguard | None]:
+        """Under which limits the decision was drawn: those of the settings, and what was left of the day's allowance."""
+        regime = self._regime(decision)
+        rules = {} if regime is None else regime.policy
+        each = Restraint(rules.get("exploration_quality"), rules.get("exploration_usd"))
+        day = Restraint(*decision.request["allowed"]) if "allowed" in decision.request else None
+        safe = None if rules.get("safe_model") is None else Safeguard(rules["safe_model"], rules["safe_shortfall"])
+        self.by_allowance |= day is not None
+        if safe is not None:
+            self.limits[f"as safe as {safe.model} within {safe.shortfall:g}"] = None
+        if each.quality is not None:
+            self.limits[f"exploring for at most {each.quality:g} of quality per decision"] = None
+        if each.usd is not None:
+            self.limits[f"exploring for at most {usd(each.usd)} per decision"] = None
+        return tighter(each, day), safe
 
     def _drawing(self, decision: Decision) -> tuple[str, dict[str, Any]]:
         """What drew the decision: its policy, with the settings' parameters where it was the default one."""

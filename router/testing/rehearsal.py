@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from learning.choice import Restraint
 from learning.learner import Learner
 from learning.propensities import uniform_draw
 from router.domain.catalog import Catalog
@@ -45,6 +46,8 @@ class Rehearsal:
     count: int = 0
     money: Callable[[], float] = lambda: 0.0
     """Utility that a budget makes a dollar cost."""
+    allowed: Restraint | None = None
+    """What is left of a day's allowance for exploring, at every decision."""
 
     def __post_init__(self) -> None:
         settings = SETTINGS | self.policy
@@ -57,7 +60,16 @@ class Rehearsal:
         self.models, self.policy = models, self.policy | policy
         catalog = Catalog(models)
         regime = Regime(catalog.version, "rehearsal", SETTINGS | self.policy, catalog.models, self._clock())
-        deciding = decide_again(regime, {}, self._learner.posterior, clock=self._clock, name=self._name, draw=self._draw, money=self.money)
+        deciding = decide_again(
+            regime,
+            {},
+            self._learner.posterior,
+            clock=self._clock,
+            name=self._name,
+            draw=self._draw,
+            money=self.money,
+            allowed=self.allowed,
+        )
         if deciding is None:
             raise AssertionError("the rehearsal's settings are not those of this release: bring SETTINGS up to date")
         self._deciding = deciding

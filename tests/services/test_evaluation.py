@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from learning.choice import Restraint
 from router.domain.candidates import Candidate, rules_of
 from router.domain.catalog import Catalog
 from router.domain.evaluation import Look, compare
@@ -77,6 +78,50 @@ def test_a_safe_model_answers_until_others_have_proved_no_worse_and_what_was_dra
     assert early[1] > early[0] + 40
     told = EvaluationService(guarded.store, decide_again, lambda: Catalog(MODELS)).what_if(Candidate(prices=PRICES))
     assert told.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "allowed", "said"),
+    [
+        ({"safe_model": "acme/large"}, None, "as safe as acme/large within 0.01"),
+        ({"exploration_quality": 0.02}, None, "at most 0.02 of quality"),
+        ({"exploration_usd": 2e-5}, None, "at most $0.00002"),
+        ({}, Restraint(0.02, None), ""),
+        ({"safe_model": "acme/small", "safe_shortfall": 0.02, "exploration_quality": 0.05}, Restraint(0.03, 1e-3), "acme/small"),
+    ],
+)
+def test_a_policy_is_judged_under_the_limits_that_the_log_was_made_with(settings, allowed, said):
+    rng = np.random.default_rng(10)
+    made = Rehearsal(MODELS, {"policy_parameters": {"floor": 0.2}} | settings, allowed=allowed)
+    answer = answers(rng)
+    for i in range(240):
+        made.step(Task(TYPES[i % 2], 1_000), answer)
+    service = EvaluationService(made.store, decide_again, lambda: Catalog(MODELS))
+    same = service.evaluate(Candidate(policy="thompson", parameters={"floor": 0.2}))
+    assert same.decisions == 240
+    assert same.utility.difference.mean == pytest.approx(0.0, abs=1e-7)
+    assert same.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4)
+    assert said in same.candidate
+    assert any("allowance" in doubt for doubt in same.doubts) is (allowed is not None)
+    for candidate in (Candidate(weights=Task(TYPES[0], 1_000).weights), Candidate(prices=PRICES)):  # nothing that differs
+        told = service.what_if(candidate)
+        assert told.utility.support.largest_weight == pytest.approx(1.0, abs=1e-4), candidate
+    other = service.evaluate(Candidate(policy="uniform"))
+    if "exploration_usd" not in settings:  # the best is the dearest here, and others cost nothing on top
+        assert max(one.then.mean for one in other.traffic) > 0.4, "a uniform draw of three is held back too"
+    pinned = service.evaluate(Candidate(model="other/best"))
+    assert [one.model for one in pinned.traffic if one.then.mean > 0] == ["other/best"], "what is named is not drawn"
+    assert "safe" not in pinned.candidate
+
+
+def test_what_exploring_cost_is_against_the_best_whatever_is_safe():
+    rng = np.random.default_rng(11)
+    made, answer = Rehearsal(MODELS, {"policy": "greedy", "safe_model": "acme/small", "safe_shortfall": 0.0}), answers(rng)
+    for i in range(100):
+        made.step(Task(TYPES[i % 2], 1_000), answer)
+    cost = EvaluationService(made.store, decide_again, lambda: Catalog(MODELS)).exploration()
+    assert cost.decisions == 100
+    assert cost.explored > 0.1, "the safe model answered where another was expected to be better"
 
 
 def test_one_model_is_worth_what_it_is_worth(service):
