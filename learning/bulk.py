@@ -19,6 +19,7 @@ from learning.running import PACKED, Products, Running, pack, unpack
 from learning.scan import Looked, Watching, scan
 from learning.statistics import MAX_FEATURE, Statistics
 from learning.targets import Target
+from learning.text import TextScore
 
 _FEW = 64
 """Items for which a stretch does not pay."""
@@ -26,8 +27,34 @@ _AFTER_ALARM = 2_048
 """Items of the first stretch after an alarm: it seldom comes alone, and what lies behind it is worked out again."""
 
 
-def fold_block(learner: Learner, block: Block) -> None:
-    """Fold everything in a block.
+class Beside:
+    """What is folded beside the items of a block and reads what is learned from them, each with the number of items that come before it.
+
+    It touches nothing of theirs; it need only see what has been learned of voices, and that changes when quality is refitted.
+    """
+
+    def __init__(self, learner: Learner, texts: Sequence[tuple[int, TextScore]] = ()) -> None:
+        self._learner = learner
+        self._texts = texts
+        self._folded = 0
+        self._first = 0
+
+    def after(self, first: int) -> "Beside":
+        """The same, items being counted from ``first`` on from now on."""
+        self._first = first
+        return self
+
+    def upto(self, items: int) -> None:
+        """Fold what comes before any further items than the first so many."""
+        begun = self._folded
+        while self._folded < len(self._texts) and self._texts[self._folded][0] <= self._first + items:
+            self._folded += 1
+        if self._folded > begun:
+            self._learner.fold_texts([text for _, text in self._texts[begun : self._folded]])
+
+
+def fold_block(learner: Learner, block: Block, beside: Beside | None = None) -> None:
+    """Fold everything in a block, and what stands beside it.
 
     Raises
     ------
@@ -35,17 +62,20 @@ def fold_block(learner: Learner, block: Block) -> None:
         Where the fold of an item by itself raises it; what came before is folded.
     """
     at, size = 0, len(block)
+    beside = beside or Beside(learner)
     while at < len(block):
         part = block.part(at, min(len(block), at + size))
         plain = _plain(learner.statistics, part)
         if plain > _FEW:
-            done, alarm = _Stretch(learner, part.part(0, plain)).fold()
+            done, alarm = _Stretch(learner, part.part(0, plain), beside, at).fold()
             size = _AFTER_ALARM if alarm else size * 4
         else:
             done = min(plain + 1, len(part))
             for i in range(done):
+                beside.upto(at + i)
                 learner.fold_item(part.item(i))
         at += done
+    beside.upto(at)
 
 
 def _latest(statistics: Statistics, clock: IntArray) -> IntArray:
@@ -82,8 +112,10 @@ class _Observed:
 class _Stretch:
     """Items that hold nothing unusual but, perhaps, an alarm."""
 
-    def __init__(self, learner: Learner, block: Block) -> None:
+    def __init__(self, learner: Learner, block: Block, beside: Beside, first: int) -> None:
+        """``first``: of the items as ``beside`` counts them."""
         self.learner, self.statistics, self.block = learner, learner.statistics, block
+        self.beside, self.first = beside, first
         self.now = _latest(self.statistics, block.clock)
         self._name()
         self.products = Products.of(block.features)
@@ -164,6 +196,7 @@ class _Stretch:
         count = len(self.block) if found is None else found[0] + 1
         self._add(count)
         if found is not None:
+            self.beside.upto(self.first + count - 1)
             learner.answer(found[1])
         return count, found is not None
 
@@ -214,6 +247,8 @@ class _Stretch:
         for item, target in sorted(due):
             self._enter(item + 1)
             self._commit(target, item + 1)
+            if target is Target.QUALITY:
+                self.beside.upto(self.first + item)
             learner.refit(target)
         self._enter(count)
         for target in Target:

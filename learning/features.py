@@ -108,7 +108,7 @@ def to_bytes(features: FloatArray) -> bytes:
 
 
 def from_bytes(raw: bytes, schema: int) -> FloatArray:
-    """Read logged features; what stands behind them is ``learning.text``'s.
+    """Read logged features; what stands behind them is ``learning.foretold``'s.
 
     Raises
     ------

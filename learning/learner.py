@@ -21,9 +21,8 @@ from learning.posterior import Posterior
 from learning.statistics import Statistics
 from learning.target_state import TargetState
 from learning.targets import Target
-from learning.text import Foretold, TextBelief, TextEvidence
-from learning.text import Told as TextTold
-from learning.verdicts import TextScore, items_of
+from learning.text import TextBelief, TextEvidence, TextScore
+from learning.verdicts import items_of
 from learning.voices import Agreement, Verdict
 
 _FAILURE_PRIOR = (0.5, 49.5)
@@ -185,7 +184,7 @@ class Learner:
             case Agreement():
                 self._agree(item)
             case TextScore():
-                self.fold_text(item.foretold, item.model, item.task_type, item.clock, item.score, item.weight)
+                self.fold_texts([item])
 
     def take(self, target: Target, count: int) -> list[int]:
         """Take note of observations that are going to be folded in the sums; after which of them, from 1, ``refit`` is due."""
@@ -255,18 +254,14 @@ class Learner:
         if self.statistics.anchor != anchor:
             self._weigh_anew()
 
-    def fold_text(self, foretold: Foretold, model: str, task_type: str, clock: int, score: float, weight: float) -> None:
-        """Fold a score into what the text of its task foretold; see ``TextEvidence.fold``."""
-        self._text(foretold.text[0]).fold(foretold, model, task_type, clock, score, weight)
-        self._posterior = None
-
     def fold_texts(self, scores: Sequence[TextScore]) -> None:
-        """``fold_text`` of many in their order."""
-        kinds: dict[int, list[TextTold]] = {}
-        for s in scores:
-            kinds.setdefault(s.foretold.text[0], []).append((s.foretold, s.model, s.task_type, s.clock, s.score, s.weight))
+        """Fold scores into what the texts of their tasks foretold, in order; those of their voices' quality are folded already."""
+        kinds: dict[int, list[TextScore]] = {}
+        for score in scores:
+            voice = self.statistics.voices.placed(score.voice)
+            kinds.setdefault(score.foretold.text[0], []).append(score if voice == score.voice else replace(score, voice=voice))
         for kind, told in kinds.items():
-            self._text(kind).fold_all(told)
+            self._text(kind).fold_all(told, self.statistics.heard)
         self._posterior = None
 
     def _text(self, kind: int) -> TextEvidence:

@@ -119,5 +119,7 @@ def load(blob: bytes, facts: Mapping[str, ArmFacts]) -> Learner:
     statistics.voices = Voices.restore(header["voices"], arrays)
     watch = Watch.restore(header["watch"], arrays["kept"])
     half_life, kept = statistics.half_life, header.get("texts", {})
+    if any("voices" not in told for told in kept.values()):
+        raise IncompatibleState("the snapshot keeps what texts tell in another way; rebuild the state from the log")
     texts = {int(kind): TextEvidence.restore(half_life, told, arrays, f"text.{kind}.") for kind, told in kept.items()}
     return Learner.restore(statistics, commons, counters, facts, watch, header["joined"], texts)

@@ -23,6 +23,7 @@ from learning.features import N_FEATURES, SCHEMA_VERSION
 from learning.index import Index
 from learning.observations import Call, Observation
 from learning.targets import PRIORS, Target
+from learning.text_sums import Heard
 from learning.voices import PLAIN, Agreement, Sums, Voice, Voices
 
 N_TARGETS = len(Target)
@@ -270,6 +271,15 @@ class Statistics(Index):
         """Learn anew what every voice is worth, and rebuild the quality sums accordingly; ``noise`` (C,) is that of each cell."""
         self.voices.weigh(self.models, self.cell_model, noise, self.decay(Target.QUALITY))
         self._fuse(np.arange(self.n_cells))
+
+    def heard(self, voice: Voice, models: Sequence[str]) -> Heard:
+        """What a voice's scores of some models count as of the last time that this was learned, whatever the task type."""
+        offset, slope, worth = self.voices.known(voice, models)
+        cells = self.cell_model[: len(worth)]
+        count, total = (np.bincount(cells, weights, minlength=len(self.models)) for weights in (np.ones(len(worth)), worth))
+        mean = np.divide(total, count, out=np.ones(len(total)), where=count > 0)
+        places = [self._model_index.get(model, -1) for model in models]
+        return Heard(offset, slope, np.array([mean[place] if place >= 0 else 1.0 for place in places]))
 
     def said(self, target: Target, cell: int, voice: Voice) -> tuple[FloatArray, FloatArray, float]:
         """Sums of one cell, as one voice said: gram (d, d), moment (d,), square."""

@@ -13,24 +13,24 @@ Noise in w_m makes b fall towards 0, so that b > 0 is evidence that text helps, 
 use ``scale`` times o where an anytime-valid lower bound of b is above 0 (asymptotic confidence sequence, arXiv:2103.06476: it may be looked
 at after every score) and the task type's own b is; everywhere else they are those without text, bit for bit.
 
-All sums are of logged numbers, weighed by the decision's log position like those of ``learning.statistics``: what is taken back is
-subtracted as it was added. The fitted parts change every few scores, by the number of scores alone.
+All sums are of logged numbers, weighed by the decision's log position like those of ``learning.statistics``, and kept as each voice said
+them (``learning.text_sums``): what is taken back is subtracted as it was added, and a score counts as the learner has found its voice to
+be worth, as everywhere. The fitted parts change every few scores, by the number of scores alone.
 """
 
 import math
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
-from learning.features import N_FEATURES
-from learning.projection import DIMENSIONS, SIZE, vector_of
+from learning.foretold import Foretold, code_of
+from learning.projection import DIMENSIONS, vector_of
+from learning.text_sums import Heard, Said, Terms, fused
+from learning.voices import PLAIN, Voice
 
 if TYPE_CHECKING:
     from learning.choice import Estimates
@@ -51,54 +51,10 @@ _ALPHA = 0.2
 _TUNED = 1_000.0
 """Scores at which it is narrowest."""
 _RHO2 = (-2 * math.log(_ALPHA) + math.log(-2 * math.log(_ALPHA) + 1)) / _TUNED
-_TAIL = struct.Struct("<3fI")
-_START = 4 * N_FEATURES
-LOGGED = SIZE + _TAIL.size
-"""Bytes that a decision with text logs behind its features."""
 _D = DIMENSIONS
+_SAVED = ("models", "task_types", "anchor", "now", "total", "since_fit")
 _AT_ONCE = 500
 """Scores whose sums are worked out together: 8 kB each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Foretold:
-    """The text of one decision and what was foretold of the model that it chose, as logged."""
-
-    text: bytes
-    """Projected."""
-    plain: float
-    """Expected quality without the text."""
-    shared: float
-    own: float
-    model: int
-    """Check sum of the model's id: another one may have served."""
-
-    def to_bytes(self) -> bytes:
-        """What is logged behind the features."""
-        return self.text + _TAIL.pack(self.plain, self.shared, self.own, self.model)
-
-
-def foretold_of(features: bytes) -> Foretold | None:
-    """Read what stands behind logged features; None where the decision was taken without text."""
-    if len(features) == _START:
-        return None
-    text = features[_START : _START + SIZE]
-    return Foretold(text, *_TAIL.unpack_from(features, _START + SIZE))
-
-
-def text_of(features: bytes) -> bytes | None:
-    """The projected text that stands behind logged features."""
-    return features[_START : _START + SIZE] or None
-
-
-Told = tuple[Foretold, str, str, int, float, float]
-"""What ``TextEvidence.fold`` takes."""
-
-
-@lru_cache(4_096)
-def code_of(model: str) -> int:
-    """The check sum of a model's id."""
-    return crc32(model.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,33 +100,6 @@ def no_shift(n: int) -> TextShift:
 
 
 @dataclass
-class _Sums:
-    """Of the texts of one kind, by model (K), task type (T) and both; weighed, as of the anchor."""
-
-    count: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
-    text: FloatArray = field(default_factory=lambda: np.zeros((0, 0, _D)))
-    residual: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
-    gram: FloatArray = field(default_factory=lambda: np.zeros((0, _D, _D)))
-    moment: FloatArray = field(default_factory=lambda: np.zeros((0, _D)))
-    square: FloatArray = field(default_factory=lambda: np.zeros(0))
-    """(K,)"""
-    trial: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
-    """(T, 4): n, sum o (r - s), sum o^2, sum o^2 (r - s)^2"""
-
-    def grow(self, models: int, tasks: int) -> None:
-        for name, shape in (
-            ("count", (models, tasks)), ("text", (models, tasks, _D)), ("residual", (models, tasks)), ("gram", (models, _D, _D)),
-            ("moment", (models, _D)), ("square", (models,)), ("trial", (tasks, 4)),
-        ):  # fmt: skip
-            old = getattr(self, name)
-            setattr(self, name, np.pad(old, [(0, want - have) for want, have in zip(shape, old.shape, strict=True)]))
-
-    def scale(self, factor: float) -> None:
-        for values in vars(self).values():
-            values *= factor
-
-
-@dataclass
 class _Fit:
     """What follows from the sums as of the last fit."""
 
@@ -182,6 +111,34 @@ class _Fit:
     """tau^2"""
 
 
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """The score of an answer whose task's text was read; a negative weight takes it back."""
+
+    foretold: Foretold
+    model: str
+    task_type: str
+    clock: int
+    score: float
+    weight: float
+    voice: Voice = PLAIN
+    """Who said so."""
+
+    @property
+    def tells(self) -> bool:
+        """Whether the model served of which something was foretold."""
+        return code_of(self.model) == self.foretold.model
+
+
+Hearing = Callable[[Voice, Sequence[str]], Heard]
+"""What a voice's scores of some models count, as of the last time that was learned."""
+
+
+def as_said(_voice: Voice, models: Sequence[str]) -> Heard:
+    """Every voice at its word."""
+    return Heard(np.zeros(len(models)), 1.0, np.ones(len(models)))
+
+
 class TextEvidence:
     """The evidence from texts of one kind; ``half_life`` in log records, as that of the scores."""
 
@@ -189,104 +146,84 @@ class TextEvidence:
         self.half_life = half_life
         self.models: list[str] = []
         self.task_types: list[str] = []
+        self.voices: list[Voice] = []
         self.anchor = self.now = self.total = self.since_fit = 0
         self._index: tuple[dict[str, int], dict[str, int]] = ({}, {})
-        self._sums = _Sums()
+        self._said: dict[Voice, Said] = {}
         self._fit = _Fit()
 
-    def fold(self, foretold: Foretold, model: str, task_type: str, clock: int, score: float, weight: float) -> None:
-        """Take in what a score says; a negative weight takes back what was taken in with the positive one."""
-        if code_of(model) != foretold.model:
-            return  # another model served, and nothing was foretold of it
-        m, t = self._places(model, task_type)
-        w = weight * self._weigh(clock)
-        z, r = vector_of(foretold.text), score - foretold.plain
-        sums = self._sums
-        sums.count[m, t] += w
-        sums.text[m, t] += w * z
-        sums.residual[m, t] += w * r
-        sums.gram[m] += (w * z)[:, None] * z
-        sums.moment[m] += (w * r) * z
-        sums.square[m] += w * r * r
-        product = foretold.own * (r - foretold.shared)
-        sums.trial[t] += w * np.array([1.0, product, foretold.own * foretold.own, product * product])
-        self.total += 1
-        self.since_fit += 1
-        if self.since_fit >= max(_FIT_EVERY, self.total // _FIT_SHARE):
-            self._refit()
+    def fold(self, score: TextScore, hearing: Hearing = as_said) -> None:
+        """Take in what a score says; of ``hearing`` the fits make use."""
+        self.fold_all([score], hearing)
 
-    def fold_all(self, told: Sequence[Told]) -> None:
+    def fold_all(self, told: Sequence[TextScore], hearing: Hearing = as_said) -> None:
         """``fold`` of many scores in their order, to the same bits: what each adds is worked out together, from one fit to the next."""
-        own = [one for one in told if code_of(one[1]) == one[0].model]
+        own = [one for one in told if one.tells]
         at = 0
         while at < len(own):
             more = 1
             while self.since_fit + more < (step := max(_FIT_EVERY, (self.total + more) // _FIT_SHARE)):
                 more = step - self.since_fit
             part = own[at : at + min(more, _AT_ONCE)]
-            if max(one[3] for one in part) - self.anchor > _MAX_HALF_LIVES * self.half_life:
-                for one in part:
-                    self.fold(*one)
-            else:
-                self._fold_part(part)
+            if len(part) > 1 and max(one.clock for one in part) - self.anchor > self._reach:
+                part = part[:1]  # sums that are anchored anew are so before the very score that asks for it
+            self._fold_part(part)
             at += len(part)
+            if self.since_fit >= max(_FIT_EVERY, self.total // _FIT_SHARE):
+                self._refit(hearing)
 
-    def _fold_part(self, part: Sequence[Told]) -> None:
-        """Fold scores none of which but the last calls for a fit or for another anchor."""
-        places = [self._places(model, task_type) for _, model, task_type, *_ in part]
-        foretold = [one[0] for one in part]
-        self.now = max(self.now, *(one[3] for one in part))
-        w = np.array([weight * 2.0 ** ((clock - self.anchor) / self.half_life) for *_, clock, _, weight in part])
-        z = np.array([vector_of(one.text) for one in foretold])
-        r = np.array([one[4] for one in part]) - np.array([one.plain for one in foretold])
-        shared, ours = np.array([one.shared for one in foretold]), np.array([one.own for one in foretold])
-        product = ours * (r - shared)
-        weighed = w[:, None] * z
-        added = (
-            w,
-            weighed,
-            w * r,
-            weighed[:, :, None] * z[:, None, :],
-            (w * r)[:, None] * z,
-            w * r * r,
-            w[:, None] * np.stack([np.ones(len(w)), product, ours * ours, product * product], axis=1),
+    @property
+    def _reach(self) -> float:
+        return _MAX_HALF_LIVES * self.half_life
+
+    def _fold_part(self, part: Sequence[TextScore]) -> None:
+        """Fold scores none of which but the last calls for a fit, and of which one that calls for another anchor is alone."""
+        places = [self._place(one) for one in part]
+        self.now = max(self.now, *(one.clock for one in part))
+        if self.now - self.anchor > self._reach:
+            for said in self._said.values():
+                said.scale(2.0 ** (-(self.now - self.anchor) / self.half_life))
+            self.anchor = self.now
+        foretold = [one.foretold for one in part]
+        terms = Terms.of(
+            np.array([one.weight * 2.0 ** ((one.clock - self.anchor) / self.half_life) for one in part]),
+            np.array([vector_of(one.text) for one in foretold]),
+            np.array([one.score for one in part]),
+            np.array([one.plain for one in foretold]),
+            np.array([one.shared for one in foretold]),
+            np.array([one.own for one in foretold]),
         )
-        sums = self._sums
-        for (m, t), a, b, c, d, e, f, g in zip(places, *added, strict=True):
-            sums.count[m, t] += a
-            sums.text[m, t] += b
-            sums.residual[m, t] += c
-            sums.gram[m] += d
-            sums.moment[m] += e
-            sums.square[m] += f
-            sums.trial[t] += g
+        by_voice: dict[Voice, list[int]] = {}
+        for i, one in enumerate(part):
+            by_voice.setdefault(one.voice, []).append(i)
+        for voice, which in by_voice.items():
+            self._said[voice].add([places[i] for i in which], terms if len(by_voice) == 1 else terms.take(which))
         self.total += len(part)
         self.since_fit += len(part)
-        if self.since_fit >= max(_FIT_EVERY, self.total // _FIT_SHARE):
-            self._refit()
 
-    def _places(self, model: str, task_type: str) -> tuple[int, int]:
+    def _place(self, score: TextScore) -> tuple[int, int]:
         found = []
-        for name, names, index in zip((model, task_type), (self.models, self.task_types), self._index, strict=True):
+        for name, names, index in zip((score.model, score.task_type), (self.models, self.task_types), self._index, strict=True):
             if name not in index:
                 index[name] = len(names)
                 names.append(name)
             found.append(index[name])
-        if self._sums.count.shape != (len(self.models), len(self.task_types)):
-            self._sums.grow(len(self.models), len(self.task_types))
+        if score.voice not in self._said:
+            self._said[score.voice] = Said()
+            self.voices.append(score.voice)
+        said = self._said[score.voice]
+        if said.count.shape[:2] != (len(self.models), len(self.task_types)):
+            said.grow(len(self.models), len(self.task_types))
         return found[0], found[1]
 
-    def _weigh(self, clock: int) -> float:
-        self.now = max(self.now, clock)
-        if self.now - self.anchor > _MAX_HALF_LIVES * self.half_life:
-            self._sums.scale(2.0 ** (-(self.now - self.anchor) / self.half_life))
-            self.anchor = self.now
-        return float(2.0 ** ((clock - self.anchor) / self.half_life))
-
-    def _refit(self) -> None:
+    def _refit(self, hearing: Hearing) -> None:
         """One step of empirical Bayes from the last fit."""
         self.since_fit = 0
-        sums, decay = self._sums, float(2.0 ** (-(self.now - self.anchor) / self.half_life))
+        models, tasks = len(self.models), len(self.task_types)
+        for said in self._said.values():
+            said.grow(models, tasks)
+        sums = fused([(said, hearing(voice, self.models)) for voice, said in self._said.items()], models, tasks)
+        decay = float(2.0 ** (-(self.now - self.anchor) / self.half_life))
         share = 1.0 / np.maximum(sums.count, 1e-9)
         gram = decay * (sums.gram - np.einsum("ktd,kte->kde", sums.text * share[:, :, None], sums.text))
         moment = decay * (sums.moment - np.einsum("ktd,kt->kd", sums.text, sums.residual * share))
@@ -322,18 +259,22 @@ class TextEvidence:
 
     def saved(self, prefix: str) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         """What a snapshot keeps: a JSON-ready header, and arrays by their names behind ``prefix``."""
-        header = {name: getattr(self, name) for name in ("models", "task_types", "anchor", "now", "total", "since_fit")}
-        arrays = vars(self._sums) | {f"fit.{name}": values for name, values in vars(self._fit).items()}
+        header = {name: getattr(self, name) for name in _SAVED} | {"voices": [list(voice) for voice in self.voices]}
+        arrays = {f"fit.{name}": values for name, values in vars(self._fit).items()}
+        for v, said in enumerate(self._said.values()):
+            arrays |= {f"said.{v}.{name}": values for name, values in vars(said).items()}
         return header, {prefix + name: values for name, values in arrays.items()}
 
     @classmethod
     def restore(cls, half_life: float, header: Mapping[str, Any], arrays: Mapping[str, FloatArray], prefix: str) -> "TextEvidence":
         """Rebuild from what was saved."""
         made = cls(half_life)
-        for name, value in header.items():
-            setattr(made, name, value)
+        for name in _SAVED:
+            setattr(made, name, header[name])
+        made.voices = [Voice(*voice) for voice in header["voices"]]
         made._index = ({m: i for i, m in enumerate(made.models)}, {t: i for i, t in enumerate(made.task_types)})
-        made._sums = _Sums(**{name: arrays[prefix + name] for name in vars(made._sums)})
+        for v, voice in enumerate(made.voices):
+            made._said[voice] = Said(**{name: arrays[f"{prefix}said.{v}.{name}"] for name in Said.__dataclass_fields__})
         made._fit = _Fit(**{name: arrays[f"{prefix}fit.{name}"] for name in vars(made._fit)})
         return made
 

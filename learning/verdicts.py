@@ -1,26 +1,12 @@
 """From what judges say of one answer to what is folded."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from learning.foretold import Foretold
 from learning.observations import Observation
 from learning.targets import Target
-from learning.text import Foretold
+from learning.text import TextScore
 from learning.voices import Agreement, Score, Verdict, Voice, Voices
-
-
-@dataclass(frozen=True, slots=True)
-class TextScore:
-    """The score of an answer whose task's text was read; a negative weight takes it back."""
-
-    foretold: Foretold
-    model: str
-    task_type: str
-    clock: int
-    score: float
-    weight: float
-
 
 Told = dict[tuple[str, str | None], tuple[Score, float]]
 """By judge and source: what counts of one answer's scores, with its weight."""
@@ -37,19 +23,11 @@ def changes(before: Told, after: Told) -> list[tuple[Score, float]]:
     return gone + [(score, weight) for name, (score, weight) in after.items() if before.get(name) != (score, weight)]
 
 
-def text_changes(before: Told, after: Told) -> list[tuple[float, float]]:
-    """The mean score that a text is judged by, with its weight: what is taken back, and what is put in."""
-    found: list[tuple[float, float]] = []
-    for sign, told in ((-1.0, before), (1.0, after)):
-        if weight := math.fsum(w for _, w in told.values()):
-            found.append((math.fsum(s.value * w for s, w in told.values()) / weight, sign * weight))
-    return found
-
-
 def items_of(verdict: Verdict, voices: Voices) -> list[Observation | Agreement | TextScore]:
     """A change of what judges say of one answer, as what is folded."""
     before, after = told_of(verdict.before, voices), told_of(verdict.after, voices)
     model, task_type, clock = verdict.model, verdict.task_type, verdict.clock
+    changed = changes(before, after)
     items: list[Observation | Agreement | TextScore] = [
         Observation(
             Target.QUALITY,
@@ -62,11 +40,18 @@ def items_of(verdict: Verdict, voices: Voices) -> list[Observation | Agreement |
             correction=bool(verdict.before),
             voice=Voice(score.judge, score.source),
         )
-        for score, weight in changes(before, after)
+        for score, weight in changed
     ]
     if (foretold := verdict.foretold) is not None:
-        items += [TextScore(foretold, model, task_type, clock, mean, weight) for mean, weight in text_changes(before, after)]
+        items += text_scores(foretold, model, task_type, clock, changed)
     return [*items, *agreements_of(verdict.before, verdict.after, model, clock, voices)]
+
+
+def text_scores(
+    foretold: Foretold, model: str, task_type: str, clock: int, changed: Sequence[tuple[Score, float]]
+) -> list[TextScore]:
+    """What a change of one answer's scores tells of its task's text."""
+    return [TextScore(foretold, model, task_type, clock, s.value, weight, Voice(s.judge, s.source)) for s, weight in changed]
 
 
 def agreements_of(before: Sequence[Score], after: Sequence[Score], model: str, clock: int, voices: Voices) -> list[Agreement]:

@@ -29,7 +29,7 @@ import numpy as np
 from learning.arrays import FloatArray, IntArray
 from learning.calibration import Calibration, regress
 from learning.features import N_FEATURES
-from learning.text import Foretold
+from learning.foretold import Foretold
 from learning.trust import capped, trusted
 
 _SHIFT_SD = 0.1
@@ -164,6 +164,11 @@ class Voices:
         index = self._index.get(voice)
         return self._index[_OTHERS] if index is None and len(self.names) == _MOST_VOICES else index
 
+    def placed(self, voice: Voice) -> Voice:
+        """The voice itself, or the one of all those that have no place of their own."""
+        index = self.find(voice)
+        return voice if index is None else self.names[index]
+
     def grow(self) -> None:
         """Make room for twice as many cells."""
         self.sums = [Sums(*(np.concatenate([a, np.zeros_like(a)]) for a in own)) for own in self.sums]
@@ -203,6 +208,14 @@ class Voices:
         """Raw sums of a voice, of those that share a place where it has none of its own."""
         index = self._index.get(voice, self._index.get(_OTHERS))
         return self.sums[index] if index is not None else Sums.empty(len(self.sums[0].square))
+
+    def known(self, voice: Voice, models: Sequence[str]) -> tuple[FloatArray, float, FloatArray]:
+        """As of the last refit: the offset of a voice's scores by model and their slope, and its omega by cell."""
+        index = self.find(voice)
+        if index is None:
+            return np.zeros(len(models)), 1.0, np.ones(0)
+        calibration = self.calibrations.get(self.names[index].judge, _AS_SAID)
+        return np.array([calibration.mapped(m) for m in models]), calibration.slope, self.worth[index]
 
     def agree(self, agreement: Agreement, weight: float) -> None:
         """Fold an answer that a judge shares with a trusted one."""

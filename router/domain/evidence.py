@@ -3,10 +3,10 @@
 import math
 
 from learning.features import from_bytes
+from learning.foretold import foretold_of
 from learning.learner import Learner
 from learning.observations import Call, Observation
 from learning.targets import Target
-from learning.text import foretold_of
 from learning.voices import Score, Verdict
 from router.domain.events import ArrivalEvent, AttemptEvent, CostEvent, FeedbackEvent, LogEvent, OutcomeEvent, RegimeEvent, Status
 from router.domain.offers import facts_of

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from learning.text import text_of
+from learning.foretold import text_of
 from router.domain.calling import Calling
 from router.domain.decisions import Decision
 from router.domain.episodes import Last

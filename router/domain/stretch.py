@@ -12,13 +12,14 @@ import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.block import AGREEMENT, CALL, COLUMNS, Block
-from learning.bulk import fold_block
+from learning.bulk import Beside, fold_block
 from learning.features import N_FEATURES
+from learning.foretold import Foretold
 from learning.learner import Learner
 from learning.observations import Call, Observation
 from learning.targets import Target
-from learning.text import Foretold
-from learning.verdicts import TextScore, agreements_of, changes, items_of, text_changes, told_of
+from learning.text import TextScore
+from learning.verdicts import agreements_of, changes, items_of, text_scores, told_of
 from learning.voices import PLAIN, Agreement, Score, Verdict, Voice, Voices
 from router.domain.events import ArrivalEvent, Evidence, RegimeEvent, Status
 from router.domain.evidence import SAYS_NOTHING, evidence, fold
@@ -36,18 +37,17 @@ class Stretch:
     block: Block
     breaks: Sequence[tuple[int, ArrivalEvent | RegimeEvent]]
     """What concerns the learner itself, each with the item of the block that it comes before."""
-    texts: Sequence[TextScore]
-    """What touches nothing else that is learned."""
+    texts: Sequence[tuple[int, TextScore]]
+    """What touches nothing else that is learned, each with the number of the block's items that come before it."""
 
     def fold_into(self, learner: Learner) -> None:
         """The same as ``router.domain.evidence.fold`` of every event, in order."""
-        at = 0
+        at, beside = 0, Beside(learner, self.texts)
         for end, event in self.breaks:
-            fold_block(learner, self.block.part(at, end))
+            fold_block(learner, self.block.part(at, end), beside.after(at))
             fold(learner, event)
             at = end
-        fold_block(learner, self.block.part(at, len(self.block)))
-        learner.fold_texts(self.texts)
+        fold_block(learner, self.block.part(at, len(self.block)), beside.after(at))
 
 
 def stretch_of(events: Iterable[Evidence], trusted: Collection[str]) -> Stretch:
@@ -125,7 +125,7 @@ class Gathered:
         """
         for i, told in foretold.items():
             w = float(weight[i])
-            text = TextScore(told, model[i], self._task_names[decision[i]], int(clock[i]), float(score[i]) * w / w, w)
+            text = TextScore(told, model[i], self._task_names[decision[i]], int(clock[i]), float(score[i]), w, voice[i])
             self._texts.append((int(seq[i]), text))
         task, served = self._task_of[decision], self._coded(model, self._models)
         self._add(seq, Target.QUALITY, served, task, self._coded(voice, self._voices), decision, clock, score, weight)
@@ -136,12 +136,12 @@ class Gathered:
         """A change of the scores of the quality of one answer: all that were in force, and all that are."""
         gone, new = told_of(before, self._judges), told_of(after, self._judges)
         places = self._models[model], int(self._task_of[decision])
-        for score, weight in changes(gone, new):
+        changed = changes(gone, new)
+        for score, weight in changed:
             voice = self._voices[Voice(score.judge, score.source)]
             self._rows.append((seq, int(Target.QUALITY), *places, voice, decision, clock, score.value, weight, bool(before)))
         if foretold is not None:
-            for mean, weight in text_changes(gone, new):
-                self._texts.append((seq, TextScore(foretold, model, self._task_names[decision], clock, mean, weight)))
+            self._texts += [(seq, text) for text in text_scores(foretold, model, self._task_names[decision], clock, changed)]
         for agreement in agreements_of(before, after, model, clock, self._judges):
             self._add_item(seq, agreement)
 
@@ -187,5 +187,7 @@ class Gathered:
         features = np.concatenate([self._features, np.array(self._more, dtype=np.float64).reshape(-1, N_FEATURES)])
         names = list(self._models), list(self._tasks), list(self._voices)
         block = Block(*names, **told, features=features, agreements=self._agreements)
-        texts = [text for _, text in sorted(self._texts, key=itemgetter(0))]
+        said = sorted(self._texts, key=itemgetter(0))  # of one event the text's come last: what they count follows from all before
+        places = np.searchsorted(seq, [told_seq for told_seq, _ in said], side="right").tolist()
+        texts = [(place, text) for place, (_, text) in zip(places, said, strict=True)]
         return Stretch(block, [(int(np.searchsorted(seq, event.seq)), event) for event in breaks], texts)

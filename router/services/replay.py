@@ -14,13 +14,14 @@ from learning.drift import Incident
 from learning.errors import LearningError
 from learning.facts import ArmFacts
 from learning.features import encode, to_bytes
+from learning.foretold import foretold_of
 from learning.learner import Learner
 from learning.observations import Observation
 from learning.pacing import Pacer
 from learning.policies import Policy, make
 from learning.propensities import uniform_draw
 from learning.targets import Target
-from learning.text import TextShift, foretold_of
+from learning.text import TextScore, TextShift
 from learning.voices import PLAIN, Voice
 from router.domain.hindsight import baselines, regret, summary
 from router.domain.incidents import described
@@ -269,7 +270,8 @@ class _Pass:
         foretold = foretold_of(to_bytes(features) + shift.foretold(table.texts[prompt], plain, index, model).to_bytes())
         if foretold is not None:
             score = float(m != self.slandered) if self.lies[i] else float(self.stream.quality[i, m])
-            self.learner.fold_text(foretold, model, table.task_types[prompt], clock, score, 1.0)
+            voice = _LIAR if self.lies[i] else PLAIN
+            self.learner.fold_texts([TextScore(foretold, model, table.task_types[prompt], clock, score, 1.0, voice)])
 
 
 def _known(value: float) -> float | None:

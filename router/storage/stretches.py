@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, false, or_,
 
 from learning.arrays import FloatArray, IntArray
 from learning.features import N_FEATURES, SCHEMA_VERSION
-from learning.text import foretold_of
+from learning.foretold import foretold_of
 from learning.voices import Score, Voice
 from router.domain.events import ArrivalEvent, AttemptEvent, Evidence
 from router.domain.evidence import QUALITY_METRIC

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from learning.foretold import text_of
 from learning.projection import hashed
-from learning.text import text_of
 from router.testing import Stub
 from tests.gateway.conftest import Gateway
 

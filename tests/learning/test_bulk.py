@@ -12,18 +12,21 @@ from hypothesis import strategies as st
 
 from learning import state
 from learning.block import AGREEMENT, CALL, COLUMNS, Block
-from learning.bulk import fold_block
+from learning.bulk import Beside, fold_block
 from learning.drift import Watch, Watched
 from learning.errors import InvalidContext
 from learning.facts import ArmFacts
 from learning.features import N_FEATURES, encode
+from learning.foretold import Foretold, code_of
 from learning.learner import Learner
 from learning.observations import Call, Observation
+from learning.projection import hashed
 from learning.targets import Target
+from learning.text import TextScore
 from learning.voices import PLAIN, Agreement, Voice
 from tests.learning.test_state import identical
 
-Item = Observation | Call | Agreement
+Item = Observation | Call | Agreement | TextScore
 FACTS = {"a/0": ArmFacts(0.1, 0.8), "a/1": ArmFacts(9.0, None), "a/9": ArmFacts()}
 TOUCHY = {
     Target.QUALITY: Watched(40.0, 0.1, 32),
@@ -33,7 +36,19 @@ TOUCHY = {
 """Thresholds that random values pass now and then."""
 
 
-def block_of(items: Sequence[Item]) -> Block:
+def folded(learner: Learner, items: Sequence[Item]) -> None:
+    """Fold evidence that is there one by one at once."""
+    others: list[Observation | Call | Agreement] = []
+    texts: list[tuple[int, TextScore]] = []
+    for item in items:
+        if isinstance(item, TextScore):
+            texts.append((len(others), item))
+        else:
+            others.append(item)
+    fold_block(learner, block_of(others), Beside(learner, texts))
+
+
+def block_of(items: Sequence[Observation | Call | Agreement]) -> Block:
     """Evidence that is there one by one, as columns."""
     models: dict[str, int] = {}
     tasks: dict[str, int] = {}
@@ -72,6 +87,7 @@ class World:
     corrections: float
     late: int
     """Log positions that feedback comes later, at most."""
+    texts: bool = False
 
 
 worlds = st.builds(
@@ -85,6 +101,7 @@ worlds = st.builds(
     changes=st.booleans(),
     corrections=st.sampled_from([0.0, 0.1]),
     late=st.sampled_from([0, 5, 400]),
+    texts=st.booleans(),
 )
 
 
@@ -119,10 +136,16 @@ def log_of(world: World) -> list[Item]:
             given = clock + 2 + rng.randint(0, world.late)
             score = Observation(Target.QUALITY, model, task_type, x, value, clock, weight, voice=voice)
             timed.append((given, score))
+            foretold = Foretold(hashed(rng.choice("abcdefgh") * 3), rng.random(), rng.gauss(0, 0.1), rng.gauss(0, 0.1), code_of(model))
+            read = TextScore(foretold, model, task_type, clock, value, weight, voice)
+            if world.texts and rng.random() < 0.8:
+                timed.append((given, read))
             if voice.judge == "llm" and rng.random() < 0.5:
                 timed.append((given, Agreement("llm", model, value, float(good), clock)))
             if rng.random() < world.corrections:
                 timed.append((given + 30, replace(score, weight=-weight, correction=True)))
+                if world.texts:
+                    timed.append((given + 30, replace(read, weight=-weight)))
                 if rng.random() < 0.5:
                     timed.append((given + 30, replace(score, value=1.0 - value, correction=True)))
     return [item for _, item in sorted(timed, key=lambda pair: pair[0])]
@@ -159,16 +182,18 @@ def test_however_a_log_is_divided_and_saved_between_the_learner_is_the_same(worl
         if data.draw(st.booleans()):
             learner = state.load(state.save(learner), FACTS)
             learner.watch.watched = TOUCHY
-        fold_block(learner, block_of(log[first:end]))
+        folded(learner, log[first:end])
     same(one_by_one(world, log), learner)
 
 
 def test_the_random_logs_hold_what_they_should() -> None:
     """Alarms of cells and of models, several voices, names that come late, sums that are anchored anew: else the test above says little."""
-    worlds = (BUSY, replace(BUSY, types=1), replace(BUSY, voices=5, half_life=150.0))
+    worlds = (BUSY, replace(BUSY, types=1), replace(BUSY, voices=5, half_life=150.0, texts=True))
     learners = [one_by_one(world, log_of(world)) for world in worlds]
     assert {incident.task_type is None for learner in learners for incident in learner.incidents} == {True, False}
     assert len(learners[2].statistics.voices.names) == 5
+    heard = [learners[2].statistics.heard(voice, learners[2].texts[1].models) for voice in learners[2].texts[1].voices]
+    assert len({(*h.offset, h.slope, *h.omega) for h in heard}) == 5, "each counts for another worth, in what texts tell too"
     assert learners[2].statistics.anchor > 0
 
 

@@ -8,9 +8,9 @@ import pytest
 from learning import state
 from learning.errors import IncompatibleState
 from learning.features import encode, to_bytes
+from learning.foretold import Foretold, code_of
 from learning.learner import Learner
 from learning.projection import hashed
-from learning.text import Foretold, code_of
 from router.domain import refold
 from router.domain.catalog import load_shipped
 from router.domain.events import Attempt, CostChange, Regime, Status, Write
