@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.learning import coverage
-from benchmarks.learning.contenders import absent, entry
+from benchmarks.learning.contenders import TEXTS, absent, entry
 from benchmarks.learning.design import FULL, QUICK, Cell, Size, design
 from benchmarks.learning.measures import read
 from benchmarks.learning.play import Pass, play
-from benchmarks.learning.problems import SIMULATED, Problem, find_tables
+from benchmarks.learning.problems import SIMULATED, Problem, find_tables, has_prompts
 from benchmarks.learning.report import draw, print_tables, print_verdicts, versions, write_json
 from benchmarks.learning.results import Results, key_of
 from benchmarks.learning.verdicts import verdicts
+from router.services.texts import PROJECTIONS
 
 _COLUMNS = "prompt_id, task_type, model, quality in [0, 1]; optional: cost_usd, input_tokens, output_tokens, latency_s, era"
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small design in under three minutes")
     parser.add_argument("--only", nargs="+", default=[], help="sections, tables or contenders to play; default all")
     parser.add_argument("--seeds", type=int, help="seeds of the fast contenders")
+    parser.add_argument("--texts", choices=PROJECTIONS, default="off", help="Pointsman plays a second time, reading prompts that way")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(".bench/learning"), help="folder of results, picture and JSON")
     args = parser.parse_args()
@@ -45,8 +47,11 @@ def main() -> None:
     if args.seeds:
         size = Size(args.seeds, size.prompts, size.march, size.quick)
     for library, names in absent().items():
-        console.print(f"{library} is not installed: {', '.join(names)} cannot play", style="yellow")
-    cells = [c for c in design(tables, size) if _asked(c, args.only)]
+        if not set(names) <= {one.name for one in TEXTS.values()} - {f"pointsman {args.texts}"}:
+            console.print(f"{library} is not installed: {', '.join(names)} cannot play", style="yellow")
+    if args.texts != "off" and not any(has_prompts(table) for table in tables):
+        parser.error("--texts: none of the tables has a column prompt")
+    cells = [c for c in design(tables, size, args.texts) if _asked(c, args.only)]
     run(console, cells, size, args)
 
 

@@ -8,8 +8,8 @@ slow ones play their defaults on quality only.
 
 from dataclasses import dataclass, replace
 
-from benchmarks.learning.contenders import CONTENDERS, Entry, absent, entry
-from benchmarks.learning.problems import N_BUDGETS, SAFE_DEFAULT, Problem, has_costs, is_swap, n_models, table_of
+from benchmarks.learning.contenders import CONTENDERS, TEXTS, Entry, absent, entry
+from benchmarks.learning.problems import N_BUDGETS, SAFE_DEFAULT, Problem, has_costs, has_prompts, is_swap, n_models, table_of
 
 COST_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 FEEDBACK_RATES = (0.2, 0.05)
@@ -55,11 +55,13 @@ FULL = Size()
 QUICK = Size(seeds=3, prompts=1_500, march=5, quick=True)
 
 
-def design(tables: list[str], size: Size) -> list[Cell]:
-    """All cells, the most telling first."""
+def design(tables: list[str], size: Size, texts: str = "off") -> list[Cell]:
+    """All cells, the most telling first; with ``texts``, Pointsman plays those without changes once more, reading the prompts that way."""
     missing = {n for names in absent().values() for n in names}
+    reader = TEXTS.get(texts)
+    reads = () if reader is None or reader.name in missing else (reader.name,)
     here = [c for c in CONTENDERS if c.name not in missing and not (size.quick and c.seeds is not None)]
-    cells = [cell for table in tables for cell in _stationary(table, here, size)]
+    cells = [cell for table in tables for cell in _stationary(table, here, size, reads if has_prompts(table) else ())]
     for table in tables:
         cells += _feedback(table, here, size)
         cells += _budgets(table, here, size)
@@ -88,7 +90,7 @@ def _forward(here: list[Entry], *, costly: bool) -> tuple[str, ...]:
     return tuple(c.name for c in here if (c.package is None or c.name in FORWARD) and (costly or not c.priced))
 
 
-def _stationary(table: str, here: list[Entry], size: Size) -> list[Cell]:
+def _stationary(table: str, here: list[Entry], size: Size, reads: tuple[str, ...]) -> list[Cell]:
     weights = COST_WEIGHTS if has_costs(table) else (0.0,)
     if size.quick:
         weights = weights[:1] + weights[2:3]
@@ -97,7 +99,7 @@ def _stationary(table: str, here: list[Entry], size: Size) -> list[Cell]:
         Cell(
             replace(base, cost_weight=w),
             "stationary",
-            _names(here, costly=w > 0, defaults=w in (0.0, 0.3), slow_defaults=w == 0.0),
+            _names(here, costly=w > 0, defaults=w in (0.0, 0.3), slow_defaults=w == 0.0) + reads,
             size.seeds,
         )
         for w in weights

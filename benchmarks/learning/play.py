@@ -1,12 +1,12 @@
 """One pass of one contender over one stream."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from benchmarks.learning.contenders import entry
+from benchmarks.learning.contenders import Entry, entry
 from benchmarks.learning.contenders.protocol import Case, Prices, Score, Setup
 from benchmarks.learning.problems import (
     TYPICAL_OUTPUT_TOKENS,
@@ -46,7 +46,7 @@ def play(problem: Problem, contender: str, seed: int) -> Pass:
     """Make the pass."""
     found = entry(contender)
     if found.build is None:
-        return _pointsman(problem, found.policy, seed)
+        return _pointsman(problem, found, seed)
     stream = stream_of(problem, seed)
     table = stream.table
     x, task = features(table)
@@ -82,10 +82,11 @@ def play(problem: Problem, contender: str, seed: int) -> Pass:
     return Pass(chosen, time.process_time() - started)
 
 
-def _pointsman(problem: Problem, policy: str, seed: int) -> Pass:
-    table = table_of(problem, seed)
+def _pointsman(problem: Problem, found: Entry, seed: int) -> Pass:
+    table = table_of(problem, seed, found.texts)
+    asked = replace(options(problem, seed, found.policy), text=found.texts != "off")
     started = time.process_time()
-    report, traces = replay(table, options(problem, seed, policy))
+    report, traces = replay(table, asked)
     seconds = time.process_time() - started
     place = {m: k for k, m in enumerate(table.models)}
     return Pass(np.array([place[t.model] for t in traces]), seconds, report.get("incidents"))

