@@ -9,7 +9,7 @@ from scipy.optimize import brentq, linprog
 from benchmarks.learning.design import Cell
 from benchmarks.learning.problems import stream_of
 from benchmarks.learning.results import Results, key_of
-from router.domain.hindsight import best_per_task, best_single
+from router.domain.hindsight import best_per_task, best_single, first_offered
 from router.domain.outcome_stream import Stream
 from router.domain.outcome_table import FloatArray, IntArray
 
@@ -136,6 +136,28 @@ def _columns(rows: list[dict[str, float]]) -> dict[str, FloatArray]:
 def singles(stream: Stream) -> tuple[FloatArray, FloatArray]:
     """(K,) mean cost and (K,) mean quality of every model alone, over the decisions it is offered in."""
     return means(stream.cost), means(stream.quality)
+
+
+def fixed_rules(stream: Stream) -> tuple[FloatArray, FloatArray]:
+    """Mean cost and mean quality of single models, over the same decisions for all.
+
+    Where models are missing from decisions, a single model cannot serve them all, and those in which it is offered may be the easier
+    ones. There the rules are rankings of the models by mean quality less a price on mean cost, one for every order that a price brings
+    about; each decision goes to the first model that it offers.
+    """
+    cost, quality = singles(stream)
+    offered = stream.row >= 0
+    if offered.all():
+        return cost, quality
+    known = np.flatnonzero(~(np.isnan(cost) | np.isnan(quality)))
+    dearer, better = cost[known][:, None] - cost[known], quality[known][:, None] - quality[known]
+    traded = (dearer > 0) & (better > 0)
+    swaps = np.unique(better[traded] / dearer[traded])
+    prices = np.concatenate([[0.0], (swaps[1:] + swaps[:-1]) / 2, 2.0 * swaps[-1:]])
+    value = np.nan_to_num(quality - prices[:, None] * cost, nan=-np.inf)
+    rules = [first_offered(np.argsort(-v, kind="stable"), offered) for v in value]
+    at = np.arange(len(stream))
+    return np.array([stream.cost[at, r].mean() for r in rules]), np.array([stream.quality[at, r].mean() for r in rules])
 
 
 def means(column: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.learning.contenders import CONTENDERS
 from benchmarks.learning.contenders.registry import version
 from benchmarks.learning.intervals import paired
-from benchmarks.learning.measures import HINDSIGHT, Scores, hull, singles, task_mix
+from benchmarks.learning.measures import HINDSIGHT, Scores, fixed_rules, hull, singles, task_mix
 from benchmarks.learning.problems import stream_of
 from benchmarks.learning.verdicts import US, Board, Verdict, label
 
@@ -132,8 +132,9 @@ def _panel(axis: Any, name: str, board: Board) -> None:
     stream = stream_of(budgeted[0][0].problem, 0)
     cost, quality = singles(stream)
     axis.scatter(cost, quality, s=14, color="0.6", label="single models")
+    rules = fixed_rules(stream)
     grid = np.geomspace(np.nanmin(cost), np.nanmax(cost), 60)
-    axis.plot(grid, [hull(cost, quality, c) for c in grid], color="0.6", lw=1, label="their hull")
+    axis.plot(grid, [hull(*rules, c) for c in grid], color="0.6", lw=1, label="their hull")
     axis.plot(grid, [task_mix(stream, c) for c in grid], color="0.6", lw=1, ls=":", label="best mix per task type, hindsight")
     for who, colour in ((US, "C3"), ("paretobandit", "C0"), ("paretobandit pacer", "C9"), ("paretobandit warm", "C2")):
         points = [(s[who]["cost_usd"].mean(), s[who]["quality"].mean()) for _, s in budgeted if who in s]

@@ -8,11 +8,11 @@ import numpy as np
 from benchmarks.learning.contenders import entry
 from benchmarks.learning.coverage import Coverage
 from benchmarks.learning.design import Cell
-from benchmarks.learning.intervals import Estimate, interval, paired
-from benchmarks.learning.measures import HINDSIGHT, Scores, hull, means, singles, task_of
+from benchmarks.learning.intervals import interval, paired
+from benchmarks.learning.measures import HINDSIGHT, Scores, fixed_rules, hull, means, task_of
 from benchmarks.learning.problems import SAFE_DEFAULT, budgets, safe_default, specialist, stream_of, swap_at, table_of
 from router.domain.hindsight import best_per_task
-from router.domain.outcome_table import FloatArray
+from router.domain.outcome_table import FloatArray, IntArray
 
 US = "pointsman"
 RULES = ("random", "pointsman linucb", "pointsman hashed", "pointsman embedding")
@@ -113,7 +113,7 @@ def _budget(board: Board) -> list[Verdict]:
         us = scores[US]
         limits = np.array([budgets(table_of(cell.problem, s))[cell.problem.budget] for s in range(us.seeds)])
         spent = us["cost_usd"] / limits
-        edges = np.array([hull(*singles(stream_of(cell.problem, s)), float(limits[s])) for s in range(us.seeds)])
+        edges = np.array([hull(*fixed_rules(stream_of(cell.problem, s)), float(limits[s])) for s in range(us.seeds)])
         over_hull = interval(us["quality"] - edges)
         rivals = {n: paired(us["quality"], scores[n]["quality"]) for n in scores if n.startswith("paretobandit")}
         ratio = float(spent.mean())
@@ -238,12 +238,18 @@ def _scarce(board: Board) -> list[Verdict]:
         if cell.section != SAFE_DEFAULT or US not in scores:
             continue
         tables = [table_of(cell.problem, s) for s in range(scores[US].seeds)]
-        alone = np.array([float(np.nanmean(stream_of(cell.problem, s).quality[:, safe_default(t)])) for s, t in enumerate(tables)])
-        below: Estimate = interval(scores[US]["quality"] - alone)
+        below = interval([_against(cell, s, safe_default(t), scores[US].chosen[s]) for s, t in enumerate(tables)])
         name = tables[0].models[safe_default(tables[0])]
         text = f"against {name} alone (the dearest model, which an operator without data would take) {below}"
         out.append(Verdict(f"6 {label(cell)}", below.mean >= -0.01, text))
     return out
+
+
+def _against(cell: Cell, seed: int, model: int, chosen: IntArray) -> float:
+    """Mean quality over that of one model, on the decisions that offer it."""
+    quality = stream_of(cell.problem, seed).quality
+    at = np.flatnonzero(~np.isnan(quality[:, model]))
+    return float((quality[at, chosen[at]] - quality[at, model]).mean())
 
 
 def _lies(board: Board) -> list[Verdict]:

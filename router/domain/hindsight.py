@@ -26,7 +26,7 @@ def best_single(utility: FloatArray) -> IntArray:
     best, choice = -math.inf, ranking
     for k in np.flatnonzero(coverage >= min(0.5, coverage.max())).tolist():
         order = np.concatenate([[k], ranking[ranking != k]])
-        picked = _first_offered(order, covered)
+        picked = first_offered(order, covered)
         value = float(np.take_along_axis(utility, picked[:, None], axis=1).mean())
         if value > best:
             best, choice = value, picked
@@ -49,7 +49,8 @@ def _ranking(utility: FloatArray) -> IntArray:
     return np.argsort(-np.nan_to_num(mean, nan=-np.inf), kind="stable")
 
 
-def _first_offered(ranking: IntArray, covered: "np.ndarray[Any, np.dtype[np.bool_]]") -> IntArray:
+def first_offered(ranking: IntArray, covered: "np.ndarray[Any, np.dtype[np.bool_]]") -> IntArray:
+    """(n,) the highest in a ranking (K,) among the models that each decision offers, ``covered`` (n, K)."""
     picked: IntArray = ranking[covered[:, ranking].argmax(axis=1)]
     return picked
 

@@ -14,7 +14,7 @@ from benchmarks.learning.contenders.rules import LiteLLMRule
 from benchmarks.learning.coverage import summarise
 from benchmarks.learning.design import FULL, QUICK, Cell, design
 from benchmarks.learning.intervals import interval, paired
-from benchmarks.learning.measures import SHUFFLED, hull, of_choice, read, shuffled_control, task_mix
+from benchmarks.learning.measures import SHUFFLED, fixed_rules, hull, of_choice, read, shuffled_control, singles, task_mix
 from benchmarks.learning.play import Pass, features, play
 from benchmarks.learning.problems import (
     SIMULATED,
@@ -140,6 +140,22 @@ def test_the_hull_mixes_two_models() -> None:
     assert hull(cost, quality, 2.0) == pytest.approx(0.5)
     assert hull(cost, quality, 9.0) == 0.8
     assert hull(cost, quality, 0.5) == 0.2
+
+
+def test_fixed_rules_serve_every_decision() -> None:
+    stream = stream_of(SMALL, 0)
+    assert all((a == b).all() for a, b in zip(fixed_rules(stream), singles(stream), strict=True))
+
+    best = int(np.nanargmax(singles(stream)[1]))
+    hard = np.flatnonzero(stream.quality.mean(axis=1) < np.median(stream.quality.mean(axis=1)))
+    row, quality, cost = stream.row.copy(), stream.quality.copy(), stream.cost.copy()
+    row[hard, best], quality[hard, best], cost[hard, best] = -1, np.nan, np.nan
+    without = replace(stream, row=row, quality=quality, cost=cost)
+    easy_only = float(singles(without)[1][best])
+    served = fixed_rules(without)[1].max()
+    assert served < easy_only
+    at = np.where(row[:, best] >= 0, best, int(np.argsort(-singles(without)[1])[1]))
+    assert served >= of_choice(without, at)["quality"] - 1e-12
 
 
 def test_the_task_mix_is_never_below_the_hull() -> None:
