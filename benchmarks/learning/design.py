@@ -9,7 +9,17 @@ slow ones play their defaults on quality only.
 from dataclasses import dataclass, replace
 
 from benchmarks.learning.contenders import CONTENDERS, TEXTS, Entry, absent, entry
-from benchmarks.learning.problems import N_BUDGETS, SAFE_DEFAULT, Problem, has_costs, has_prompts, is_swap, n_models, table_of
+from benchmarks.learning.problems import (
+    LYING_SHARE,
+    N_BUDGETS,
+    SAFE_DEFAULT,
+    Problem,
+    has_costs,
+    has_prompts,
+    is_swap,
+    n_models,
+    table_of,
+)
 
 COST_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 FEEDBACK_RATES = (0.2, 0.05)
@@ -75,19 +85,22 @@ def _base(table: str, size: Size) -> Problem:
     return Problem(table, prompts=size.prompts if n_models(table) < 10 else _MANY)
 
 
-def _names(here: list[Entry], *, costly: bool, defaults: bool = True, slow_defaults: bool = True) -> tuple[str, ...]:
+def _names(
+    here: list[Entry], *, costly: bool, defaults: bool = True, slow_defaults: bool = True, yardsticks: bool = False
+) -> tuple[str, ...]:
     return tuple(
         c.name
         for c in here
         if (costly or not c.priced)
         and not c.only_budgets
+        and (yardsticks or not c.yardstick)
         and (defaults or c.name not in _DEFAULTS)
         and (slow_defaults or c.seeds is None or "tuned" in c.name or "NIG" in c.name)
     )
 
 
 def _forward(here: list[Entry], *, costly: bool) -> tuple[str, ...]:
-    return tuple(c.name for c in here if (c.package is None or c.name in FORWARD) and (costly or not c.priced))
+    return tuple(c.name for c in here if ((c.package is None and not c.yardstick) or c.name in FORWARD) and (costly or not c.priced))
 
 
 def _stationary(table: str, here: list[Entry], size: Size, reads: tuple[str, ...]) -> list[Cell]:
@@ -99,7 +112,7 @@ def _stationary(table: str, here: list[Entry], size: Size, reads: tuple[str, ...
         Cell(
             replace(base, cost_weight=w),
             "stationary",
-            _names(here, costly=w > 0, defaults=w in (0.0, 0.3), slow_defaults=w == 0.0) + reads,
+            _names(here, costly=w > 0, defaults=w in (0.0, 0.3), slow_defaults=w == 0.0, yardsticks=n_models(table) > 2) + reads,
             size.seeds,
         )
         for w in weights
@@ -153,4 +166,8 @@ def _swap(table: str, here: list[Entry], size: Size) -> list[Cell]:
 def _lies(table: str, size: Size) -> list[Cell]:
     if n_models(table) < 3:
         return []
-    return [Cell(replace(_base(table, size), scenario="lying key"), "lies", ("pointsman",), size.seeds)]
+    base = _base(table, size)
+    return [
+        Cell(replace(base, scenario="lying key"), "lies", ("pointsman",), size.seeds),
+        Cell(replace(base, feedback=1.0 - LYING_SHARE), "silent key", ("pointsman",), size.seeds),
+    ]

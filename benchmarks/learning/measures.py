@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import brentq, linprog
 
 from benchmarks.learning.design import Cell
-from benchmarks.learning.problems import stream_of
+from benchmarks.learning.problems import means, stream_of
 from benchmarks.learning.results import Results, key_of
 from router.domain.hindsight import best_per_task, best_single, first_offered
 from router.domain.outcome_stream import Stream
@@ -158,13 +158,6 @@ def fixed_rules(stream: Stream) -> tuple[FloatArray, FloatArray]:
     rules = [first_offered(np.argsort(-v, kind="stable"), offered) for v in value]
     at = np.arange(len(stream))
     return np.array([stream.cost[at, r].mean() for r in rules]), np.array([stream.quality[at, r].mean() for r in rules])
-
-
-def means(column: FloatArray) -> FloatArray:
-    """(K,) means over (n, K) decisions; nan for a model that is never offered."""
-    known = ~np.isnan(column)
-    mean: FloatArray = np.where(known.any(axis=0), np.nansum(column, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
-    return mean
 
 
 def hull(cost: FloatArray, quality: FloatArray, at: float) -> float:

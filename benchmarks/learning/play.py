@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.learning.contenders import Entry, entry
-from benchmarks.learning.contenders.protocol import Case, Prices, Score, Setup
+from benchmarks.learning.contenders.protocol import Case, Prices, Score, Setup, Truth
 from benchmarks.learning.problems import (
     TYPICAL_OUTPUT_TOKENS,
     TYPICAL_QUALITY,
     Problem,
     budgets,
+    means,
     options,
     stream_of,
     table_of,
@@ -59,6 +60,7 @@ def play(problem: Problem, contender: str, seed: int) -> Pass:
         c_ref=stream.c_ref,
         budget_usd=None if problem.budget is None else float(budgets(table)[problem.budget]),
         warm=_warm(table, x, seed) if found.warm else None,
+        truth=_truth(stream, task) if found.yardstick else None,
     )
     prices, guesses = _list_prices(table), _Guess(stream)
     chosen = np.zeros(len(stream), dtype=np.int64)
@@ -122,6 +124,17 @@ class _Guess:
         cost = (self.prices @ tokens) * stream.price[stream.period[i]]
         guess: FloatArray = self.quality - self.cost_per_usd * cost
         return guess
+
+
+def _truth(stream: Stream, task: IntArray) -> Truth:
+    kind = task[stream.prompt]
+    cells = [stream.quality[kind == t] for t in range(int(task.max()) + 1)]
+    cost = [stream.cost[kind == t] for t in range(len(cells))]
+    return Truth(
+        quality=np.array([means(c) for c in cells]).T,
+        cost=np.array([means(c) for c in cost]).T,
+        noise=np.array([np.nanmean((c - means(c)) ** 2) for c in cells]),
+    )
 
 
 def _warm(table: OutcomeTable, x: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:

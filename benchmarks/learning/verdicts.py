@@ -9,17 +9,20 @@ from benchmarks.learning.contenders import entry
 from benchmarks.learning.coverage import Coverage
 from benchmarks.learning.design import Cell
 from benchmarks.learning.intervals import interval, paired
-from benchmarks.learning.measures import HINDSIGHT, Scores, fixed_rules, hull, means, task_of
-from benchmarks.learning.problems import SAFE_DEFAULT, budgets, safe_default, specialist, stream_of, swap_at, table_of
+from benchmarks.learning.measures import HINDSIGHT, Scores, fixed_rules, hull, task_of
+from benchmarks.learning.problems import SAFE_DEFAULT, budgets, means, safe_default, specialist, stream_of, swap_at, table_of
 from router.domain.hindsight import best_per_task
 from router.domain.outcome_table import FloatArray, IntArray
 
 US = "pointsman"
-RULES = ("random", "pointsman linucb", "pointsman hashed", "pointsman embedding")
-"""Not peers: nobody would pick the one, and the other is ours."""
+INFORMED = "informed sampler"
+RULES = ("random", "pointsman linucb", "pointsman hashed", "pointsman embedding", INFORMED)
+"""Not peers: nobody would pick the first, the last knows what nobody knows, the others are ours."""
 REFERENCE = "composite_reasoning"
 SWAP_WINDOW = (200, 300)
 """Decisions after the swap over which recovery is read."""
+_AS_GOOD = 0.01
+"""Quality within which it hardly matters which of two models is called."""
 Board = Sequence[tuple[Cell, Mapping[str, Scores]]]
 
 
@@ -68,11 +71,18 @@ def _hindsight(board: Board) -> list[Verdict]:
         us, single, task = scores[US], scores["best single"], scores["best per task"]
         whole, last = paired(us["utility"], single["utility"]), paired(us["last_utility"], task["last_utility"])
         yard = f"{single['utility'].mean():.4f}", f"{task['utility'].mean():.4f}"
+        best = scores.get(INFORMED)
+        limit = ["", ""]
+        if best is not None:
+            limit = [
+                f"; a cold start that knew the table's spread in hindsight gets {best[m].mean():.4f}, {paired(us[m], best[m])} apart"
+                for m in ("utility", "last_utility")
+            ]
         out.append(
             Verdict(
                 f"1 {label(cell)}, whole pass",
                 whole.high >= 0,
-                f"utility {us['utility'].mean():.4f} against {yard[0]} of the best single model: {whole}",
+                f"utility {us['utility'].mean():.4f} against {yard[0]} of the best single model: {whole}{limit[0]}",
             )
         )
         out.append(
@@ -80,7 +90,7 @@ def _hindsight(board: Board) -> list[Verdict]:
                 f"1 {label(cell)}, last quarter",
                 last.high >= 0,
                 f"utility {us['last_utility'].mean():.4f} against {task['last_utility'].mean():.4f} of the best table per task type on the "
-                f"same quarter ({yard[1]} over the whole pass): {last}",
+                f"same quarter ({yard[1]} over the whole pass): {last}{limit[1]}",
             )
         )
     return out
@@ -253,18 +263,24 @@ def _against(cell: Cell, seed: int, model: int, chosen: IntArray) -> float:
 
 
 def _lies(board: Board) -> list[Verdict]:
-    """The best model's share of the last half, with a lying key and without, on the same streams."""
-    honest = {c.problem.name: s for c, s in board if c.section == "stationary" and not c.problem.cost_weight and US in s}
+    """The best model's share of the last half, with a key that lies and with the same share of the scores not told at all."""
+    silent = {c.problem.name: s[US] for c, s in board if c.section == "silent key" and US in s}
     out = []
     for cell, scores in board:
-        if cell.section != "lies" or US not in scores or cell.problem.name not in honest:
+        if cell.section != "lies" or US not in scores or cell.problem.name not in silent:
             continue
-        moved = []
-        for seed, (lied, true) in enumerate(zip(scores[US].chosen, honest[cell.problem.name][US].chosen, strict=False)):
-            best = int(np.nanargmax(means(stream_of(cell.problem, seed).quality)))
-            half = slice(len(lied) // 2, None)
-            moved.append(float((lied[half] == best).mean() - (true[half] == best).mean()))
-        shift, loss = interval(moved), paired(honest[cell.problem.name][US]["utility"], scores[US]["utility"])
-        text = f"the best model's share of the second half moves by {shift}; the pass loses {loss} of utility"
+        us, control = scores[US], silent[cell.problem.name]
+        moved, near = [], []
+        for seed, pair in enumerate(zip(us.chosen, control.chosen, strict=False)):
+            quality = means(stream_of(cell.problem, seed).quality)
+            lied, told = (np.bincount(c[len(c) // 2 :], minlength=len(quality)) / len(c[len(c) // 2 :]) for c in pair)
+            good = quality >= np.nanmax(quality) - _AS_GOOD
+            moved.append(float((lied - told)[int(np.nanargmax(quality))]))
+            near.append(float((lied - told)[good].sum()))
+        shift, loss = interval(moved), paired(control["utility"], us["utility"])
+        text = (
+            f"against a key that says nothing the best model's share of the second half moves by {shift}, that of the models within "
+            f"{_AS_GOOD:g} of it by {interval(near)}; the pass loses {loss} of utility"
+        )
         out.append(Verdict(f"7 {label(cell)}", shift.low <= 0.02 and shift.high >= -0.02 and abs(shift.mean) <= 0.02, text))
     return out

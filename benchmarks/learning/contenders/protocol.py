@@ -9,6 +9,18 @@ from router.domain.outcome_table import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
+class Truth:
+    """Means over the whole stream, for yardsticks only."""
+
+    quality: FloatArray
+    """(K, T) by model and task type, nan where never offered."""
+    cost: FloatArray
+    """(K, T) USD, likewise."""
+    noise: FloatArray
+    """(T,) variance of a score around its model's mean on the type."""
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """Known before the pass."""
 
@@ -22,6 +34,8 @@ class Setup:
     budget_usd: float | None
     warm: tuple[FloatArray, FloatArray] | None = None
     """Features (p, d) and every model's quality (p, K) on a tenth of the prompts: for contenders with offline priors only."""
+    truth: Truth | None = None
+    """For contenders that are no rivals but yardsticks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from benchmarks.learning.contenders.informed import InformedSampler
 from benchmarks.learning.contenders.libraries import BayesianBandits, ContextualBandits, MabWiser, VowpalWabbit
 from benchmarks.learning.contenders.pareto import ParetoBandit
 from benchmarks.learning.contenders.protocol import Peer, Setup
@@ -30,6 +31,8 @@ class Entry:
     only_budgets: bool = False
     """Differs from its sister only under a budget."""
     warm: bool = False
+    yardstick: bool = False
+    """No rival: it knows in hindsight what nobody knows at the start."""
     policy: str = ""
     """Of Pointsman."""
     texts: str = "off"
@@ -129,6 +132,12 @@ CONTENDERS: tuple[Entry, ...] = (
     Entry("litellm rule", LiteLLMRule, note="Beta per task type and model, cap 200; the request's weights"),
     Entry("litellm rule .7/.3", partial(LiteLLMRule, quality_weight=0.7, cost_weight=0.3), priced=True, note="its own default weights"),
     Entry("random", Uniform, budgets=True),
+    Entry(
+        "informed sampler",
+        InformedSampler,
+        yardstick=True,
+        note="yardstick: Thompson sampling that knows the table's spread, price line, ease, noise and costs in hindsight",
+    ),
 )
 
 
