@@ -72,12 +72,12 @@ def _hindsight(board: Board) -> list[Verdict]:
         whole, last = paired(us["utility"], single["utility"]), paired(us["last_utility"], task["last_utility"])
         yard = f"{single['utility'].mean():.4f}", f"{task['utility'].mean():.4f}"
         best = scores.get(INFORMED)
-        limit = ["", ""]
-        if best is not None:
-            limit = [
-                f"; a cold start that knew the table's spread in hindsight gets {best[m].mean():.4f}, {paired(us[m], best[m])} apart"
-                for m in ("utility", "last_utility")
-            ]
+        limit = [
+            ""
+            if best is None
+            else f"; over a cold start that knew the table's spread in hindsight, {best[m].mean():.4f}: {paired(us[m], best[m])}"
+            for m in ("utility", "last_utility")
+        ]
         out.append(
             Verdict(
                 f"1 {label(cell)}, whole pass",
@@ -133,6 +133,8 @@ def _budget(board: Board) -> list[Verdict]:
             f"B = ${limits.mean():.3g}: spent {ratio:.3f} B{' (B does not bind)' if slack else ''}, quality {us['quality'].mean():.4f}; "
             f"over the hull of single models at B {over_hull}"
         )
+        if INFORMED in scores:
+            text += f"; over a cold start that knew the table's spread in hindsight {paired(us['quality'], scores[INFORMED]['quality'])}"
         for name, gap in rivals.items():
             text += f"; over {name} {gap} (it spent {float((scores[name]['cost_usd'] / limits[: scores[name].seeds]).mean()):.3f} B)"
         beaten = all(gap.mean > 0 for n, gap in rivals.items() if not entry(n).warm)

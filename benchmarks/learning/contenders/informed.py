@@ -4,16 +4,18 @@ import math
 
 import numpy as np
 
-from benchmarks.learning.contenders.protocol import Case, Plain, Score, Setup, best_offered
+from benchmarks.learning.contenders.protocol import Case, Prices, Score, Setup, best_offered
 from benchmarks.learning.problems import means
+from learning.pacing import Pacer
 from router.domain.outcome_table import FloatArray
 
 
-class InformedSampler(Plain):
+class InformedSampler:
     """Thompson sampling, exact for Gaussians, whose prior was read off the whole table.
 
     It knows how easy each task type is, how much models differ, what their price says of them, how much a model differs from type to type,
-    the noise of a score and every cost; not which model is which. What it loses is what it takes to find that out.
+    the noise of a score and every cost; not which model is which. What it loses is what it takes to find that out. Budgets are kept by
+    Pointsman's pacer.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -21,7 +23,9 @@ class InformedSampler(Plain):
             raise ValueError("the informed sampler needs the truth of the table")
         truth, k = setup.truth, len(setup.models)
         self.rng = np.random.default_rng([setup.seed, 14])
-        self.charge = np.nan_to_num(setup.cost_weight / setup.c_ref * truth.cost) if setup.cost_weight else np.zeros_like(truth.cost)
+        self.cost = truth.cost
+        self.per_usd = setup.cost_weight / setup.c_ref if setup.cost_weight else 0.0
+        self.pacer = None if setup.budget_usd is None else Pacer(setup.budget_usd)
         self.noise = truth.noise
         self.tempered = min(1.0, 1.0 / math.sqrt(2.0 * math.log(k)))
         ease = np.nanmean(truth.quality, axis=0)
@@ -32,11 +36,20 @@ class InformedSampler(Plain):
         self.mean = ease + line[:, None]
         self.covariance = np.tile(np.nanvar(level - line) + own * np.eye(setup.n_tasks), (k, 1, 1))
 
+    def enter(self, prices: Prices) -> None:
+        """Costs are known."""
+
     def choose(self, case: Case) -> int:
-        t = case.task
-        sd = np.sqrt(self.covariance[:, t, t])
-        drawn = self.mean[:, t] - self.charge[:, t] + self.tempered * sd * self.rng.standard_normal(len(sd))
-        return best_offered(drawn, case)
+        t, here = case.task, case.offered
+        mean, sd, per_usd = self.mean[:, t], np.sqrt(self.covariance[:, t, t]), self.per_usd
+        if self.pacer is not None:
+            per_usd += self.pacer.price(mean[here], sd[here], self.cost[here, t])
+        charge = np.nan_to_num(per_usd * self.cost[:, t])
+        return best_offered(mean - charge + self.tempered * sd * self.rng.standard_normal(len(sd)), case)
+
+    def paid(self, usd: float) -> None:
+        if self.pacer is not None:
+            self.pacer.settle(usd)
 
     def learn(self, case: Case, model: int, score: Score) -> None:
         t, covariance = case.task, self.covariance[model]

@@ -135,6 +135,7 @@ CONTENDERS: tuple[Entry, ...] = (
     Entry(
         "informed sampler",
         InformedSampler,
+        budgets=True,
         yardstick=True,
         note="yardstick: Thompson sampling that knows the table's spread, price line, ease, noise and costs in hindsight",
     ),
