@@ -81,8 +81,8 @@ class Preference:
     latency_per_s: float = 0.0
 
     def __post_init__(self) -> None:
-        values = (self.quality, self.cost_per_usd, self.latency_per_s)
-        if not all(math.isfinite(v) and v >= 0 for v in values) or not any(values):
+        quality, cost, latency = self.quality, self.cost_per_usd, self.latency_per_s
+        if not (0 <= quality < math.inf and 0 <= cost < math.inf and 0 <= latency < math.inf and (quality or cost or latency)):
             raise InvalidContext("weights must be finite and not negative, and one of them positive")
 
 

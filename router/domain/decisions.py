@@ -1,5 +1,6 @@
 """A logged choice, and what is said about it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +86,15 @@ class Decision:
     """For the answer only; recomputed from the log on demand, not stored."""
     expected: Expected | None = None
     """Stored as numbers so that a report needs no refold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A model that is decided on: it can be called before the decision is described."""
+
+    model: str
+    described: Callable[[], Decision]
+    """The decision as it is logged."""
 
 
 _UNLOGGED = "unlogged_"

@@ -1,7 +1,7 @@
 """Executes what routing decides: one decision, the provider calls it takes, and rows for what they did.
 
-The decision's commit runs beside the provider's call and is awaited before anything leaves. Retries and fallbacks happen here and
-nowhere else (``switching``, ``runs``), and never once a piece of the answer has left.
+The decision is described and committed beside the provider's call, which nothing of leaves before that. Retries and fallbacks happen
+here and nowhere else (``switching``, ``runs``), and never once a piece of the answer has left.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Protocol
 from adapters.errors import AdapterError, MalformedResponse
 from adapters.types import Completion, Delta, StreamEvent
 from router.domain.calling import Calling
-from router.domain.decisions import Decision, is_unlogged
+from router.domain.decisions import Drawn, is_unlogged
 from router.domain.episodes import Last
 from router.domain.events import Status
 from router.domain.models import Price
@@ -34,7 +34,7 @@ EPISODES_REMEMBERED = 10_000
 class Routing(NextBest, Protocol):
     """Decides."""
 
-    def decide(self, task: Task, calling: Calling | None = None, *, explained: bool = True) -> Decision: ...
+    def draw(self, task: Task, calling: Calling | None = None, *, explained: bool = True) -> Drawn: ...
 
     def cost_at_most(self, task: Task, model_id: str) -> float | None: ...
 
@@ -140,19 +140,19 @@ class ExecutionService:
         budget = purse.budget_usd(call.key_id)
         if budget is not None:
             call = replace(call, task=call.task.costing_at_most(budget))
-        decision = self._routing.decide(call.task, Calling(self._switching.resting(), call.model, last), explained=False)
+        drawn = self._routing.draw(call.task, Calling(self._switching.resting(), call.model, last), explained=False)
 
         def at_most(model: str) -> float | None:
             return self._routing.cost_at_most(call.task, model)
 
-        reserved = await purse.reserve(call.key_id, 0.0 if budget is None else _known(at_most(decision.model)))
+        reserved = await purse.reserve(call.key_id, 0.0 if budget is None else _known(at_most(drawn.model)))
         try:
-            committed = self._means.writer.submit(decision)
+            self._means.writer.check()
         except RouterError:
             purse.settle(reserved, 0.0)
             raise
         self._switching.request()
-        return Run(self._means, call, decision, committed, reserved, at_most)
+        return Run(self._means, call, drawn, reserved, at_most)
 
     async def _last(self, episode_id: str | None) -> Last | None:
         if episode_id is None:

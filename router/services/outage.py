@@ -23,6 +23,10 @@ log = structlog.get_logger("outage")
 class LogWriter(Protocol):
     """The writer in front of the log."""
 
+    def check(self) -> None:
+        """Raise what ``submit`` would raise now."""
+        ...
+
     def submit(self, record: Write, *, lazy: bool = False) -> asyncio.Future[Committed]:
         """Take a record; the future is done when it is durable."""
         ...
@@ -45,6 +49,10 @@ class OutageWriter:
     async def write(self, record: Write) -> Committed:
         """As ``submit``, awaited."""
         return await self.submit(record)
+
+    def check(self) -> None:
+        """As the writer's."""
+        self._writer.check()
 
     def submit(self, record: Write, *, lazy: bool = False) -> asyncio.Future[Committed]:
         """As the writer's; a decision that the log does not take is done with ``seq`` 0."""

@@ -21,7 +21,7 @@ from learning.propensities import SCALE, uniform_draw
 from router.domain.asked import asked
 from router.domain.calling import Calling
 from router.domain.catalog import Catalog
-from router.domain.decisions import Decision, Exclusion, unlogged
+from router.domain.decisions import Decision, Drawn, Exclusion, unlogged
 from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
 from router.domain.explanation import Weighed, alternatives, expected, reason_of, weighed
@@ -138,8 +138,12 @@ class RoutingService:
         committed = await self._writer.write(decision)
         return decision if committed.logged else unlogged(decision)
 
-    def decide(self, task: Task, calling: Calling | None = None, *, explained: bool = True) -> Decision:
-        """Decide without logging; with ``calling`` only among models that can be called now. ``explained``: with its alternatives.
+    def decide(self, task: Task, calling: Calling | None = None) -> Decision:
+        """Decide without logging; with ``calling`` only among models that can be called now. Raises as ``draw`` does."""
+        return self.draw(task, calling).described()
+
+    def draw(self, task: Task, calling: Calling | None = None, *, explained: bool = True) -> Drawn:
+        """Decide, and leave describing it for later. ``explained``: with its alternatives.
 
         Raises ``NoEligibleModel`` where nothing is eligible and the task forbids the fallback, ``TaskInvalid`` naming the field,
         ``BudgetExhausted`` where the day's money is spent and the operator wants a stop then; with ``calling`` also ``ModelNotFound``,
@@ -151,13 +155,14 @@ class RoutingService:
         named = calling.model if calling is not None else None
         standing = self._standings.of(task, posterior, calling, deciding=True)
         if not len(standing.offers.models):
-            return self._fall_back(task, standing, posterior, calling)
+            fallen = self._fall_back(task, standing, posterior, calling)
+            return Drawn(fallen.model, lambda: fallen)
         about, estimates = standing.about, standing.estimates
-        decision_id = self._new_id("dec")
+        decision_id, at, catalog_version = self._new_id("dec"), self._clock(), self._standings.catalog.version
         free = named is None and spent is None
         pin = self._pinned(task, standing) if free else None
         arm = self._arm(task, decision_id) if free and pin is None else None
-        u, kept, name, forced = 0, None, policy.name, True
+        u, kept, name, forced, reason = 0, None, policy.name, True, ""
         told: dict[str, Any] = {}
         if named is not None:
             index, propensities, name = 0, np.ones(1), "named"
@@ -179,32 +184,35 @@ class RoutingService:
             u = self._draw(decision_id)
             choice, told = self._draw_one(policy, about, u, estimates)
             index, propensities, forced = choice.index, choice.propensities, False
-            reason = reason_of(index, about, estimates, standing.relaxed)
-        best = about.probability_best
-        return Decision(
-            id=decision_id,
-            at=self._clock(),
-            task_type=task.task_type,
-            features_schema=SCHEMA_VERSION,
-            features=standing.logged(index),
-            request=asked(task, u, self._rules) | self._experiment(arm) | standing.paced | told,
-            eligible=tuple(about.models),
-            propensities=tuple(propensities.tolist()),
-            model=about.models[index],
-            propensity=float(propensities[index]),
-            confidence=float(best[index]),
-            reason=reason,
-            policy=name,
-            policy_version=self.policy_version,
-            policy_seq=posterior.seq,
-            catalog_version=self._standings.catalog.version,
-            forced=forced,
-            episode_id=task.episode_id,
-            tags=task.tags,
-            excluded=standing.excluded,
-            alternatives=alternatives(index, about, estimates, standing.preference, propensities, best) if explained else (),
-            expected=expected(estimates, index),
-        )
+
+        def described() -> Decision:
+            best = about.probability_best
+            return Decision(
+                id=decision_id,
+                at=at,
+                task_type=task.task_type,
+                features_schema=SCHEMA_VERSION,
+                features=standing.logged(index),
+                request=asked(task, u, self._rules) | self._experiment(arm) | standing.paced | told,
+                eligible=tuple(about.models),
+                propensities=tuple(propensities.tolist()),
+                model=about.models[index],
+                propensity=float(propensities[index]),
+                confidence=float(best[index]),
+                reason=reason or reason_of(index, about, estimates, standing.relaxed),
+                policy=name,
+                policy_version=self.policy_version,
+                policy_seq=posterior.seq,
+                catalog_version=catalog_version,
+                forced=forced,
+                episode_id=task.episode_id,
+                tags=task.tags,
+                excluded=standing.excluded,
+                alternatives=alternatives(index, about, estimates, standing.preference, propensities, best) if explained else (),
+                expected=expected(estimates, index),
+            )
+
+        return Drawn(about.models[index], described)
 
     def _draw_one(self, policy: Policy, about: Beliefs, u: int, estimates: Estimates) -> tuple[Choice, dict[str, Any]]:
         """A draw, and what the log keeps of the allowance it was made under."""

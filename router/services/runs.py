@@ -11,7 +11,7 @@ import structlog
 from adapters.errors import AdapterError
 from adapters.types import Completion, Delta, TextDelta, Usage
 from router.domain.classify import estimate_tokens
-from router.domain.decisions import Decision, is_unlogged, unlogged
+from router.domain.decisions import Decision, Drawn, is_unlogged, unlogged
 from router.domain.events import Attempt, Committed, CostSource, Outcome, Status, Write
 from router.domain.failures import spent_on, status_of
 from router.errors import AllModelsBusy, AllModelsFailed, BudgetExhausted, RequestRefused, RouterError
@@ -24,6 +24,8 @@ log = structlog.get_logger("execution")
 
 class LogWriter(Protocol):
     """The writer in front of the log."""
+
+    def check(self) -> None: ...
 
     def submit(self, record: Write, *, lazy: bool = False) -> asyncio.Future[Committed]: ...
 
@@ -88,24 +90,22 @@ class Tried:
 
 
 class Run:
-    """Made when the decision is on its way into the log and the money is set aside; ends once, in ``served``, ``left`` or a refusal.
+    """Made when a model is decided on and the money is set aside; ends once, in ``served``, ``left`` or a refusal.
 
-    ``committed`` is done when the decision is durable. ``at_most``: what a call of a model may cost, None where
-    nobody knows.
+    The decision goes into the log once the first call is under way. ``at_most``: what a call of a model may cost, None where nobody knows.
     """
 
     def __init__(
         self,
         means: Means,
         call: Call,
-        decision: Decision,
-        committed: asyncio.Future[Committed],
+        drawn: Drawn,
         reserved: Any,
         at_most: Callable[[str], float | None],
     ) -> None:
-        self.decision = decision
-        self.committed = committed
-        self.request = replace(call.request, model=decision.model)
+        self.request = replace(call.request, model=drawn.model)
+        self._drawn = drawn
+        self._decision: Decision | None = None
         self._means = means
         self._call = call
         self._reserved = reserved
@@ -115,13 +115,31 @@ class Run:
         self._made: list[Attempt] = []
         self._names: set[str] = set()
         self._refused: list[AdapterError] = []
-        committed.add_done_callback(recorded)
-        means.switching.admit(decision.model)
+        means.switching.admit(drawn.model)
+        self._loop = asyncio.get_running_loop()
+        self._loop.call_soon(self._log)
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided; on its way into the log before anything else is said of it."""
+        return self._decision or self._log()
 
     async def logged(self) -> None:
         """Return when the decision is durable, or known not to be."""
-        if not (await self.committed).logged and not is_unlogged(self.decision.id):
-            self.decision = unlogged(self.decision)
+        decision = self.decision
+        if not (await self._committed).logged and not is_unlogged(decision.id):
+            self._decision = unlogged(decision)
+
+    def _log(self) -> Decision:
+        if self._decision is None:
+            self._decision = self._drawn.described()
+            try:
+                self._committed = self._means.writer.submit(self._decision)
+            except RouterError as exc:
+                self._committed = self._loop.create_future()
+                self._committed.set_exception(exc)
+            self._committed.add_done_callback(recorded)
+        return self._decision
 
     def start(self) -> Tried:
         """Begin the next attempt."""

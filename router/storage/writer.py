@@ -89,23 +89,31 @@ class GroupCommitWriter:
 
         ``lazy``: nobody waits for it, so it goes with the next record that somebody waits for, or alone after a moment.
         """
+        loop = self._taking()
+        future: asyncio.Future[Committed] = loop.create_future()
+        self._waiting += 1
+        self._taken.append((record, future))
+        if self._due is None:
+            self._due = loop.call_later(self._lazy_s, self._hand_over) if lazy else loop.call_soon(self._hand_over)
+            self._lazily = lazy
+        elif self._lazily and not lazy:
+            self._due.cancel()
+            self._due = loop.call_soon(self._hand_over)
+            self._lazily = False
+        return future
+
+    def check(self) -> None:
+        """Raise what ``submit`` would raise now, before anything is done that would have to be logged."""
+        self._taking()
+
+    def _taking(self) -> asyncio.AbstractEventLoop:
         if self._loop is None or self._closing:
             raise StorageUnavailable("the log takes no writes: the service is starting or stopping", retry_after_s=RETRY_AFTER_S)
         if self._waiting >= self._max_queue:
             raise Overloaded(
                 f"{self._max_queue} writes are waiting for the database", remedy="retry after a moment", retry_after_s=RETRY_AFTER_S
             )
-        future: asyncio.Future[Committed] = self._loop.create_future()
-        self._waiting += 1
-        self._taken.append((record, future))
-        if self._due is None:
-            self._due = self._loop.call_later(self._lazy_s, self._hand_over) if lazy else self._loop.call_soon(self._hand_over)
-            self._lazily = lazy
-        elif self._lazily and not lazy:
-            self._due.cancel()
-            self._due = self._loop.call_soon(self._hand_over)
-            self._lazily = False
-        return future
+        return self._loop
 
     def _hand_over(self) -> None:
         if self._due is not None:
