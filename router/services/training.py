@@ -181,7 +181,7 @@ class TrainingService:
         self._committed = target
         self._news.set()
         async with self._folded:
-            await self._folded.wait_for(lambda: self._learner.seq >= target)
+            await self._folded.wait_for(lambda: self._published.seq >= target)
 
     def report(self, task_type: str | None = None) -> PolicyReport:
         """What is preferred for which task type, and how sure."""
