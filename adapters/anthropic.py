@@ -11,7 +11,7 @@ import msgspec
 
 from adapters import anthropic_wire as wire
 from adapters.assembly import Assembly
-from adapters.deadlines import answered, paced
+from adapters.deadlines import Timed
 from adapters.errors import AdapterError
 from adapters.refusals import broken, cut_off, identifier, refused, unreadable
 from adapters.sse import server_events
@@ -22,11 +22,11 @@ _PATH = "/v1/messages"
 _HEADERS = {"Content-Type": "application/json"}
 
 
-class AnthropicAdapter:
+class AnthropicAdapter(Timed):
     """Anthropic's messages API."""
 
     def __init__(self, api_key: str, *, base_url: str | None = None, timeouts: Timeouts | None = None) -> None:
-        self._timeouts = timeouts or Timeouts()
+        super().__init__(timeouts)
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,
             base_url=base_url or BASE_URL,
@@ -35,20 +35,6 @@ class AnthropicAdapter:
             open_telemetry=False,
             http_client=anthropic.DefaultAioHttpClient(follow_redirects=False),
         )
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        """Make one call, without retries.
-
-        Raises ``AdapterError``; cancellation passes through and closes the connection.
-        """
-        return await answered(self._complete(request), request, self._timeouts)
-
-    def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the answer's pieces in order and then the whole ``Completion``, without retries.
-
-        Raises ``AdapterError``.
-        """
-        return paced(self._stream(request), request, self._timeouts)
 
     async def close(self) -> None:
         """Give back connections."""

@@ -1,12 +1,13 @@
 """How long a call may take: as a whole, to its first token, and between two tokens."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable
 from time import perf_counter
 from typing import TypeVar
 
 from adapters.errors import ProviderTimeout
-from adapters.types import CompletionRequest, StreamEvent, Timeouts
+from adapters.types import Completion, CompletionRequest, StreamEvent, Timeouts
 
 T = TypeVar("T")
 
@@ -50,6 +51,33 @@ async def paced(
             wait, fault = timeouts.idle_s, f"no further token within {timeouts.idle_s:g} s" if timeouts.idle_s is not None else ""
     finally:
         await events.aclose()
+
+
+class Timed(ABC):
+    """An adapter whose calls keep their deadlines: it says how one is made, and how one is streamed."""
+
+    def __init__(self, timeouts: Timeouts | None) -> None:
+        self._timeouts = timeouts or Timeouts()
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """Make one call, without retries.
+
+        Raises ``AdapterError``; cancellation passes through and ends the call at the provider.
+        """
+        return await answered(self._complete(request), request, self._timeouts)
+
+    def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the answer's pieces in order and then the whole ``Completion``, without retries.
+
+        Raises ``AdapterError``.
+        """
+        return paced(self._stream(request), request, self._timeouts)
+
+    @abstractmethod
+    async def _complete(self, request: CompletionRequest) -> Completion: ...
+
+    @abstractmethod
+    def _stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]: ...
 
 
 def _total(request: CompletionRequest, timeouts: Timeouts) -> float:

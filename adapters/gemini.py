@@ -11,7 +11,7 @@ from google import genai
 from google.genai import errors, types
 
 from adapters import gemini_wire as wire
-from adapters.deadlines import answered, paced
+from adapters.deadlines import Timed
 from adapters.errors import AdapterError
 from adapters.refusals import broken, refused, unreadable
 from adapters.types import Completion, CompletionRequest, StreamEvent, Timeouts
@@ -24,11 +24,11 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 _opened: ContextVar[list[httpx2.Response] | None] = ContextVar("opened", default=None)
 
 
-class GeminiAdapter:
+class GeminiAdapter(Timed):
     """The Gemini developer API."""
 
     def __init__(self, api_key: str, *, base_url: str | None = None, timeouts: Timeouts | None = None) -> None:
-        self._timeouts = timeouts or Timeouts()
+        super().__init__(timeouts)
         self._http = httpx2.AsyncClient(transport=_Transport(self._timeouts.connect_s), event_hooks={"response": [_note]})
         self._client = genai.Client(
             api_key=api_key,
@@ -36,20 +36,6 @@ class GeminiAdapter:
             # a client of ours: over aiohttp, which it takes where it finds it, the SDK repeats failed calls after a nap of its own
             http_options=types.HttpOptions(base_url=base_url or BASE_URL, httpx_async_client=self._http),
         )
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        """Make one call, without retries.
-
-        Raises ``AdapterError``; cancellation passes through and closes the connection.
-        """
-        return await answered(self._complete(request), request, self._timeouts)
-
-    def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the answer's pieces in order and then the whole ``Completion``, without retries.
-
-        Raises ``AdapterError``.
-        """
-        return paced(self._stream(request), request, self._timeouts)
 
     async def close(self) -> None:
         """Give back connections."""

@@ -25,7 +25,7 @@ from google.protobuf.json_format import ParseError
 from requests.adapters import HTTPAdapter
 
 from adapters import gemini_wire as wire
-from adapters.deadlines import answered, paced
+from adapters.deadlines import Timed
 from adapters.errors import AdapterError
 from adapters.refusals import broken, cut_off, refused, unreadable
 from adapters.types import Completion, CompletionRequest, StreamEvent, Timeouts
@@ -42,11 +42,11 @@ _SCHEMA_FIELDS = {"type": "type_", "format": "format_"} | {
 T = TypeVar("T")
 
 
-class GeminiLegacyAdapter:
+class GeminiLegacyAdapter(Timed):
     """The Gemini developer API by the old SDK."""
 
     def __init__(self, api_key: str, *, base_url: str | None = None, timeouts: Timeouts | None = None) -> None:
-        self._timeouts = timeouts or Timeouts()
+        super().__init__(timeouts)
         self._threads = ThreadPoolExecutor(_THREADS, "gemini-legacy")
         options = {"api_key": api_key, "api_endpoint": base_url or BASE_URL}
         self._client = GenerativeServiceClient(transport="rest", client_options=options)
@@ -54,20 +54,6 @@ class GeminiLegacyAdapter:
         session._refresh_status_codes = ()  # else it repeats what the key was refused for
         for scheme in ("http://", "https://"):
             session.mount(scheme, _Transport(self._timeouts.connect_s))
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        """Make one call, without retries.
-
-        Raises ``AdapterError``; cancellation passes through and closes the connection.
-        """
-        return await answered(self._complete(request), request, self._timeouts)
-
-    def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the answer's pieces in order and then the whole ``Completion``, without retries.
-
-        Raises ``AdapterError``.
-        """
-        return paced(self._stream(request), request, self._timeouts)
 
     async def close(self) -> None:
         """Give back connections."""

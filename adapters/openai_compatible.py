@@ -11,7 +11,7 @@ import msgspec
 
 from adapters import openai_wire as wire
 from adapters.assembly import Assembly
-from adapters.deadlines import answered, paced
+from adapters.deadlines import Timed
 from adapters.endpoints import OPENAI, Endpoint
 from adapters.errors import AdapterError
 from adapters.openai_calls import Caller, Client, Reply
@@ -20,7 +20,7 @@ from adapters.sse import server_events
 from adapters.types import Completion, CompletionRequest, StreamEvent, Timeouts
 
 
-class OpenAICompatibleAdapter:
+class OpenAICompatibleAdapter(Timed):
     """One endpoint. ``api_key`` may be empty where the endpoint asks for none."""
 
     def __init__(
@@ -33,23 +33,9 @@ class OpenAICompatibleAdapter:
         client: Client = Client.SDK,
     ) -> None:
         self.endpoint = endpoint
-        self._timeouts = timeouts or Timeouts()
+        super().__init__(timeouts)
         address = base_url or endpoint.base_url
         self._caller = _caller(client, address)(api_key, address, endpoint, self._timeouts)
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        """Make one call, without retries.
-
-        Raises ``AdapterError``; cancellation passes through and closes the connection.
-        """
-        return await answered(self._complete(request), request, self._timeouts)
-
-    def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the answer's pieces in order and then the whole ``Completion``, without retries.
-
-        Raises ``AdapterError``.
-        """
-        return paced(self._stream(request), request, self._timeouts)
 
     async def close(self) -> None:
         """Give back connections."""

@@ -16,7 +16,7 @@ from replicate.exceptions import ReplicateException
 from replicate.prediction import Prediction
 
 from adapters.assembly import Assembly
-from adapters.deadlines import answered, paced
+from adapters.deadlines import Timed
 from adapters.errors import AdapterError, ContentRefused, ProviderDown, RequestRejected
 from adapters.refusals import broken, cut_off, refused, unreadable
 from adapters.sse import server_events
@@ -36,7 +36,7 @@ _NOT_TAKEN = frozenset({"user", "n", "store", "metadata", "service_tier", "logpr
 _NAMES = {"user": "User", "assistant": "Assistant"}
 
 
-class ReplicateAdapter:
+class ReplicateAdapter(Timed):
     """Models by ``owner/name``, ``owner/name:version`` or bare version. ``usd_per_second`` prices hardware by model name."""
 
     def __init__(
@@ -47,7 +47,7 @@ class ReplicateAdapter:
         timeouts: Timeouts | None = None,
         usd_per_second: Mapping[str, float] | None = None,
     ) -> None:
-        self._timeouts = timeouts or Timeouts()
+        super().__init__(timeouts)
         self._usd_per_second = usd_per_second or {}
         self._client = Client(
             api_token=api_key,
@@ -60,20 +60,6 @@ class ReplicateAdapter:
         transport: Any = self._http._transport
         transport.max_attempts = 1  # the service owns retries; the SDK offers no other switch
         self._leaving: set[asyncio.Task[None]] = set()
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        """Make one call, without retries.
-
-        Raises ``AdapterError``; cancellation passes through and cancels the prediction.
-        """
-        return await answered(self._complete(request), request, self._timeouts)
-
-    def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the answer's pieces in order and then the whole ``Completion``, without retries.
-
-        Raises ``AdapterError``.
-        """
-        return paced(self._stream(request), request, self._timeouts)
 
     async def close(self) -> None:
         """Give back connections, once what was left is cancelled."""
