@@ -45,7 +45,7 @@ class AdapterError(Exception):
         self.request_id = request_id
         self.retry_after_s = retry_after_s
         self.usage = usage
-        """What the provider bills although there is no answer, where it says so."""
+        """What the provider bills although there is no answer, where that is known: nothing where it was not reached."""
 
 
 class AdapterUnavailable(AdapterError):

@@ -26,8 +26,8 @@ _SAMPLES = 2
 """Of the utilities of each."""
 _SOLVE_EVERY = 8
 _PAY_BACK = 100.0
-"""h: requests over which a difference is made up, at least; a third of all requests so far where that is more."""
-_GAIN_MEMORY = 1_000.0
+"""h: requests over which a difference is made up, at least; an eighth of all requests so far where that is more."""
+_GAIN_MEMORY = 300.0
 """Requests behind the estimate of g, and its prior weight at 1 in requests."""
 _GAIN_PRIOR = 100.0
 _TARGET_RANGE = (0.75, 1.3)
@@ -69,7 +69,7 @@ class Pacer:
     def target(self) -> float:
         """USD that the next requests may cost on average."""
         low, high = _TARGET_RANGE
-        horizon = max(_PAY_BACK, self._settled / 3.0)
+        horizon = max(_PAY_BACK, self._settled / 8.0)
         return min(max(self.budget + self.balance / horizon, low * self.budget), high * self.budget)
 
     @property

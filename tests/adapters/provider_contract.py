@@ -39,6 +39,7 @@ from adapters.types import (
     Tool,
     ToolCall,
     ToolCallDelta,
+    Usage,
 )
 from router.domain.catalog import load_shipped
 from router.domain.events import CostSource
@@ -357,6 +358,7 @@ class ProviderContract:
         with pytest.raises(ProviderDown) as down:
             await call(adapter, self.request(), way)
         keeps_secrets(down.value)
+        assert down.value.usage == Usage(0, 0), "what never arrived is not billed"
         await adapter.close()
 
     @WAYS
@@ -368,8 +370,9 @@ class ProviderContract:
                 waiting.setblocking(False)
                 waiting.connect_ex(full.getsockname())
             adapter = self.built(f"http://127.0.0.1:{full.getsockname()[1]}", connect_s=0.2)
-            with pytest.raises(ProviderTimeout, match="connect"):
+            with pytest.raises(ProviderTimeout, match="connect") as late:
                 await call(adapter, self.request(), way)
+            assert late.value.usage == Usage(0, 0)
             await adapter.close()
 
     # -- deadlines and leaving early
