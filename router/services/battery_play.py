@@ -18,7 +18,7 @@ from router.domain.battery_cost import JUDGE_REPLY_TOKENS, judging_cost, unit_co
 from router.domain.battery_runs import BatteryRun
 from router.domain.catalog import Catalog
 from router.domain.decisions import Decision
-from router.domain.events import Attempt, Committed, Feedback, Outcome, Status, Write
+from router.domain.events import Attempt, Committed, CostSource, Feedback, Status, Write
 from router.domain.failures import status_of
 from router.domain.throttle import Throttle
 from router.errors import ConfigurationInvalid, RouterError
@@ -27,6 +27,7 @@ from router.judging.protocol import Answer, AskingJudge, Judge, Reply
 from router.judging.protocol import Case as Judged
 from router.judging.similarity import Similarity, between
 from router.services.billing import Billing
+from router.services.calls import answered, outcome_of, request_id
 
 POLICY = "battery"
 AGREEMENT = "agreement"
@@ -203,7 +204,7 @@ class Play:
 
     async def _call(self, unit: Unit, decision: Decision) -> str | None:
         section, case, _ = self._cases[unit.task_type, unit.case_id]
-        request = completion_request(unit.model, section, case, self._battery.temperature)
+        request, images = completion_request(unit.model, section, case, self._battery.temperature), int(case.image is not None)
         throttle = self._throttles[_provider(unit)]
         for number in range(1, _ATTEMPTS + 1):
             async with throttle.turn():
@@ -212,10 +213,10 @@ class Play:
                 try:
                     completion: Completion = await self._tools.providers.adapter(unit.model).complete(request)
                 except AdapterError as exc:
-                    failed = _failure(attempt, exc, monotonic() - begun)
+                    failed = self._billed(_failure(attempt, exc, monotonic() - begun), exc, images)
                     wait = _wait(exc, number)
                     if wait is None:
-                        await self._failed(failed, exc)
+                        await self._failed(failed, exc, images)
                         return None
                     await self._record([replace(failed, last=False)])
                     if exc.retry_after_s is not None:
@@ -233,34 +234,8 @@ class Play:
         cost, source = self._billing.cost(completion, images)
         self._progress.spent_usd += cost or 0.0
         self._failures[unit.model] = 0
-        usage = completion.usage
-        attempt = replace(
-            attempt,
-            latency_s=completion.latency_s,
-            ttft_s=completion.ttft_s,
-            input_tokens=None if usage is None else usage.input_tokens,
-            output_tokens=None if usage is None else usage.output_tokens,
-            cached_input_tokens=None if usage is None else usage.cached_input_tokens,
-            reasoning_tokens=None if usage is None else usage.reasoning_tokens,
-            cost_usd=cost,
-            request_id=None if completion.request_id is None else completion.request_id[:128],
-        )
-        outcome = Outcome(
-            decision_id=attempt.decision_id,
-            status=Status.OK,
-            at=self._tools.clock(),
-            latency_s=attempt.latency_s,
-            ttft_s=attempt.ttft_s,
-            input_tokens=attempt.input_tokens,
-            output_tokens=attempt.output_tokens,
-            cost_usd=cost,
-            cost_source=source,
-            cached_input_tokens=attempt.cached_input_tokens,
-            cache_write_tokens=None if usage is None else usage.cache_write_tokens,
-            reasoning_tokens=attempt.reasoning_tokens,
-            images=images or None,
-            hardware_s=completion.compute_s,
-        )
+        attempt, at = answered(attempt, completion, cost), self._tools.clock()
+        outcome = outcome_of(attempt, at, decided=unit.model, source=source, images=images, completion=completion)
         await self._record([attempt, outcome, *await self._scores(unit, attempt.decision_id, judged, completion.text)])
         self._progress.done += 1
 
@@ -291,8 +266,17 @@ class Play:
         completion = await self._tools.providers.adapter(model).complete(request)
         return Reply(completion.text, self._billing.cost(completion, 0)[0])
 
-    async def _failed(self, attempt: Attempt, exc: AdapterError) -> None:
-        await self._record([attempt, Outcome(attempt.decision_id, attempt.status, self._tools.clock(), latency_s=attempt.latency_s)])
+    def _billed(self, attempt: Attempt, exc: AdapterError, images: int) -> Attempt:
+        """A failed attempt with what the provider says that it bills all the same."""
+        if exc.usage is None:
+            return attempt
+        cost = self._billing.cost_of_part(attempt.model, exc.usage, images)
+        self._progress.spent_usd += cost or 0.0
+        return replace(attempt, input_tokens=exc.usage.input_tokens, output_tokens=exc.usage.output_tokens, cost_usd=cost)
+
+    async def _failed(self, attempt: Attempt, exc: AdapterError, images: int) -> None:
+        at = self._tools.clock()
+        await self._record([attempt, outcome_of(attempt, at, decided=attempt.model, source=CostSource.COMPUTED, images=images)])
         self._progress.failed += 1
         model = attempt.model
         self._failures[model] = self._failures.get(model, 0) + 1
@@ -374,7 +358,7 @@ def _failure(attempt: Attempt, exc: AdapterError, latency_s: float) -> Attempt:
         error=type(exc).__name__,
         http_status=exc.status,
         latency_s=latency_s,
-        request_id=None if exc.request_id is None else exc.request_id[:128],
+        request_id=request_id(exc.request_id),
     )
 
 

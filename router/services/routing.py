@@ -158,7 +158,7 @@ class RoutingService:
             fallen = self._fall_back(task, standing, posterior, calling)
             return Drawn(fallen.model, lambda: fallen)
         about, estimates = standing.about, standing.estimates
-        decision_id, at, catalog_version = self._new_id("dec"), self._clock(), self._standings.catalog.version
+        decision_id, taken = self._new_id("dec"), self._taken(task, standing, posterior)
         free = named is None and spent is None
         pin = self._pinned(task, standing) if free else None
         arm = self._arm(task, decision_id) if free and pin is None else None
@@ -188,10 +188,8 @@ class RoutingService:
         def described() -> Decision:
             best = about.probability_best
             return Decision(
+                **taken,
                 id=decision_id,
-                at=at,
-                task_type=task.task_type,
-                features_schema=SCHEMA_VERSION,
                 features=standing.logged(index),
                 request=asked(task, u, self._rules) | self._experiment(arm) | standing.paced | told,
                 eligible=tuple(about.models),
@@ -201,13 +199,7 @@ class RoutingService:
                 confidence=float(best[index]),
                 reason=reason or reason_of(index, about, estimates, standing.relaxed),
                 policy=name,
-                policy_version=self.policy_version,
-                policy_seq=posterior.seq,
-                catalog_version=catalog_version,
                 forced=forced,
-                episode_id=task.episode_id,
-                tags=task.tags,
-                excluded=standing.excluded,
                 alternatives=alternatives(index, about, estimates, standing.preference, propensities, best) if explained else (),
                 expected=expected(estimates, index),
             )
@@ -310,10 +302,8 @@ class RoutingService:
             raise NoEligibleModel("a model of the plan is no longer eligible", field="agents", remedy=remedy)
         index = about.models.index(model_id)
         one = Decision(
+            **self._taken(task, standing, posterior),
             id="",
-            at=self._clock(),
-            task_type=task.task_type,
-            features_schema=SCHEMA_VERSION,
             features=standing.logged(index),
             request=asked(task, 0, self._rules),
             eligible=tuple(about.models),
@@ -323,16 +313,24 @@ class RoutingService:
             confidence=float(about.probability_best[index]),
             reason=reason,
             policy="plan",
-            policy_version=self.policy_version,
-            policy_seq=posterior.seq,
-            catalog_version=self._standings.catalog.version,
             forced=True,
-            episode_id=task.episode_id,
-            tags=task.tags,
-            excluded=standing.excluded,
             expected=expected(standing.estimates, index),
         )
         return [replace(one, id=self._new_id("dec")) for _ in range(count)]
+
+    def _taken(self, task: Task, standing: Standing, posterior: Posterior) -> dict[str, Any]:
+        """What every decision about a task says of it, of now, and of what it is taken by."""
+        return {
+            "at": self._clock(),
+            "task_type": task.task_type,
+            "features_schema": SCHEMA_VERSION,
+            "policy_version": self.policy_version,
+            "policy_seq": posterior.seq,
+            "catalog_version": self._standings.catalog.version,
+            "episode_id": task.episode_id,
+            "tags": task.tags,
+            "excluded": standing.excluded,
+        }
 
     def _pinned(self, task: Task, standing: Standing) -> tuple[int, str] | None:
         """The model that the rules file says, and the reason; None where it says none that is eligible."""
@@ -378,11 +376,10 @@ class RoutingService:
         """Answer with the fallback model: a forced decision, outside every propensity-weighted estimate."""
         standings, excluded = self._standings, standing.excluded
         model = fallback_model(task, excluded, calling, standings.catalog, standings.unavailable, self._rules.fallback_model)
+        taken = self._taken(task, standing, posterior) | {"excluded": tuple(e for e in excluded if e.model != model.id)}
         return Decision(
+            **taken,
             id=self._new_id("dec"),
-            at=self._clock(),
-            task_type=task.task_type,
-            features_schema=SCHEMA_VERSION,
             features=to_bytes(standing.features),
             request=asked(task, 0, self._rules),
             eligible=(model.id,),
@@ -392,14 +389,8 @@ class RoutingService:
             confidence=0.0,
             reason=f"fallback: no model is eligible ({tally(excluded)})",
             policy="fallback",
-            policy_version=self.policy_version,
-            policy_seq=posterior.seq,
-            catalog_version=self._standings.catalog.version,
             fallback=True,
             forced=True,
-            episode_id=task.episode_id,
-            tags=task.tags,
-            excluded=tuple(e for e in excluded if e.model != model.id),
             expected=None,
         )
 

@@ -12,11 +12,11 @@ from adapters.errors import AdapterError
 from adapters.types import Completion, Delta, TextDelta, Usage
 from router.domain.classify import estimate_tokens
 from router.domain.decisions import Decision, Drawn, is_unlogged, unlogged
-from router.domain.events import Attempt, Committed, CostSource, Outcome, Status, Write
+from router.domain.events import Attempt, Committed, CostSource, Status, Write
 from router.domain.failures import spent_on, status_of
 from router.errors import AllModelsBusy, AllModelsFailed, BudgetExhausted, RequestRefused, RouterError
 from router.services.billing import Billing
-from router.services.calls import Call, Made, Served
+from router.services.calls import Call, Made, Served, answered, outcome_of, request_id
 from router.services.switching import Switching
 
 log = structlog.get_logger("execution")
@@ -182,27 +182,16 @@ class Run:
         if self._done:
             return  # the whole answer was there
         self._means.switching.left(tried.model)
-        attempt = self._attempt(tried, Status.CANCELLED, tried.elapsed_s, ttft_s=tried.ttft_s, estimated=True, **self._part(tried))
+        attempt = self._attempt(
+            tried, Status.CANCELLED, latency_s=tried.elapsed_s, ttft_s=tried.ttft_s, estimated=True, **self._part(tried)
+        )
         self._finish(attempt)
 
     def served(self, tried: Tried, completion: Completion) -> Served:
         """Note an answer."""
         self._means.switching.succeeded(tried.model)
         cost, source = self._means.billing.cost(completion, self._images)
-        usage = completion.usage
-        attempt = self._attempt(
-            tried,
-            Status.OK,
-            completion.latency_s,
-            ttft_s=completion.ttft_s,
-            input_tokens=None if usage is None else usage.input_tokens,
-            output_tokens=None if usage is None else usage.output_tokens,
-            cached_input_tokens=None if usage is None else usage.cached_input_tokens,
-            reasoning_tokens=None if usage is None else usage.reasoning_tokens,
-            cost_usd=cost,
-            request_id=None if completion.request_id is None else completion.request_id[:128],
-        )
-        self._finish(attempt, completion, source)
+        self._finish(answered(self._attempt(tried, Status.OK), completion, cost), completion, source)
         return Served(self.decision, completion, cost, tuple(self._made))
 
     async def _affordable(self, model: str) -> bool:
@@ -228,21 +217,21 @@ class Run:
             "cost_usd": self._means.billing.cost_of_part(tried.model, usage, self._images),
         }
 
-    def _attempt(self, tried: Tried, status: Status, latency_s: float, **more: Any) -> Attempt:
+    def _attempt(self, tried: Tried, status: Status, **more: Any) -> Attempt:
         number, forced = len(self._made) + 1, bool(self._made) or self.decision.forced
-        return Attempt(self.decision.id, number, tried.model, status, tried.at, forced=forced, latency_s=latency_s, **more)
+        return Attempt(self.decision.id, number, tried.model, status, tried.at, forced=forced, **more)
 
     def _failed(self, tried: Tried, exc: AdapterError, *, last: bool) -> None:
         begun = exc.usage is not None or tried.first is not None
         attempt = self._attempt(
             tried,
             status_of(exc),
-            tried.elapsed_s,
+            latency_s=tried.elapsed_s,
             last=last,
             error=type(exc).__name__,
             http_status=exc.status,
             ttft_s=tried.ttft_s,
-            request_id=None if exc.request_id is None else exc.request_id[:128],
+            request_id=request_id(exc.request_id),
             estimated=begun and exc.usage is None,
             **(self._part(tried, exc.usage) if begun else {}),
         )
@@ -256,26 +245,8 @@ class Run:
         costs = [spent_on(made) for made in (*self._made, attempt)]
         self._means.purse.settle(self._reserved, None if None in costs else sum(usd for usd in costs if usd is not None))
         self._ended(attempt, completion)
-        usage = None if completion is None else completion.usage
-        self._means.record(
-            Outcome(
-                decision_id=self.decision.id,
-                status=attempt.status,
-                at=self._means.clock(),
-                model=None if attempt.model == self.decision.model else attempt.model,
-                latency_s=attempt.latency_s,
-                ttft_s=attempt.ttft_s,
-                input_tokens=attempt.input_tokens,
-                output_tokens=attempt.output_tokens,
-                cost_usd=attempt.cost_usd,
-                cost_source=None if attempt.cost_usd is None else source,
-                cached_input_tokens=attempt.cached_input_tokens,
-                cache_write_tokens=None if usage is None else usage.cache_write_tokens,
-                reasoning_tokens=attempt.reasoning_tokens,
-                images=self._images or None,
-                hardware_s=None if completion is None else completion.compute_s,
-            )
-        )
+        at, decided = self._means.clock(), self.decision.model
+        self._means.record(outcome_of(attempt, at, decided=decided, source=source, images=self._images, completion=completion))
 
     def _ended(self, attempt: Attempt, completion: Completion | None) -> None:
         self._made.append(attempt)
