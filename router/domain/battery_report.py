@@ -69,7 +69,7 @@ def report(run: BatteryRun, cells: Sequence[BatteryCell], records: Sequence[Deci
         found.setdefault((record.decision.task_type, record.decision.model), []).append(record)
     beside = {task: _by_case(group) for (task, model), group in found.items() if model == run.baseline}
     results = tuple(_cell(cell, found.get((cell.task_type, cell.model), []), beside.get(cell.task_type), run.baseline) for cell in cells)
-    spent = math.fsum(record.outcome.cost_usd or 0.0 for record in records if record.outcome is not None)
+    spent = math.fsum(paid_for(record) for record in records)
     return BatteryReport(run, results, _totals(cells, results), spent + run.judge_usd, f"GET /v1/decisions?episode_id={run.id}")
 
 
@@ -124,6 +124,12 @@ def _by_case(records: Iterable[DecisionRecord]) -> dict[tuple[str, str], float]:
 
 def _measure(scores: Sequence[float]) -> Measure | None:
     return of_scores(math.fsum(scores), float(len(scores)), len(scores))
+
+
+def paid_for(record: DecisionRecord) -> float:
+    """USD that the calls of a decision are known to have cost."""
+    last = None if record.outcome is None else record.outcome.cost_usd
+    return (last or 0.0) + math.fsum(attempt.cost_usd or 0.0 for attempt in record.attempts if not attempt.last)
 
 
 def _totals(cells: Sequence[BatteryCell], results: Sequence[CellResult]) -> tuple[TotalResult, ...]:

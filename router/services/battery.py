@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from router.domain.battery import Battery, Pair, Unit, pairs, units
 from router.domain.battery_calls import decision_id
 from router.domain.battery_cost import CostEstimate, estimate_cost
+from router.domain.battery_report import paid_for
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import DecisionRecord
 from router.errors import ConfigurationInvalid
@@ -85,7 +86,7 @@ class BatteryService:
             todo=todo,
             done=len(outcomes),
             unknown=len(records) - len(outcomes),
-            spent_usd=run.judge_usd + sum(outcome.cost_usd or 0.0 for outcome in outcomes),
+            spent_usd=run.judge_usd + sum(paid_for(record) for record in records),
             estimate=estimate_cost(battery, todo, catalog, asked),
         )
 

@@ -5,8 +5,11 @@ from collections import Counter
 
 import pytest
 
+from adapters.errors import ContentRefused, MalformedResponse
+from adapters.types import Usage
 from router.domain.battery_report import report
 from router.domain.battery_runs import RunStatus
+from router.domain.catalog import load_shipped
 from router.domain.events import FeedbackEvent, Status
 from router.errors import ConfigurationInvalid
 from router.services.battery import records_of
@@ -155,6 +158,31 @@ async def test_failures_are_logged_and_a_model_that_cannot_be_called_is_given_up
     assert [(a.status, a.last) for a in retried[0].attempts] == [(Status.ERROR, False), (Status.OK, True)]
     refused = [r for r in records if r.decision.model == PHI]
     assert all(r.outcome is not None and r.outcome.status is Status.ERROR and not r.feedback for r in refused)
+
+
+async def test_what_a_provider_bills_for_no_answer_is_spent(stub, monkeypatch):
+    battery = small([LLAMA], {"classification": ("label", "tickets", 3)})
+    store = MemoryStore()
+
+    refused = []
+
+    async def refuse(request):
+        refused.append(request)
+        kind = ContentRefused if len(refused) % 2 else MalformedResponse  # of which the second is tried again
+        raise kind("there is no answer", model=request.model, usage=Usage(2_000, 10))
+
+    async with running(store, stub) as service:
+        monkeypatch.setattr(service._tools.providers.adapter(LLAMA), "complete", refuse)
+        prepared = await service.prepare(battery)
+        made = await service.run(prepared, max_usd=1.0)
+        again = await service.prepare(battery)
+    records = records_of(store, prepared.run.id)
+    price = load_shipped().get(LLAMA).price
+    each = (2_000 * price.input_usd_per_mtok + 10 * price.output_usd_per_mtok) * 1e-6
+    assert made.spent_usd == pytest.approx(each * len(refused))
+    assert sum(len(record.attempts) for record in records) == len(refused) > 3
+    assert report(prepared.run, store.battery_cells(prepared.run.id), records).spent_usd == pytest.approx(made.spent_usd)
+    assert again.spent_usd == pytest.approx(made.spent_usd)
 
 
 async def test_what_no_judge_can_use_is_refused_before_the_first_call(stub):
