@@ -16,7 +16,7 @@ from adapters.endpoints import OPENAI, Endpoint
 from adapters.errors import AdapterError
 from adapters.openai_calls import Caller, Client, Reply
 from adapters.refusals import broken, cut_off, identifier, refused, unreadable
-from adapters.sse import server_events
+from adapters.sse import EventReader
 from adapters.types import Completion, CompletionRequest, StreamEvent, Timeouts
 
 
@@ -60,19 +60,23 @@ class OpenAICompatibleAdapter(Timed):
             async with self._caller.send(body, stream=True) as reply:
                 _accepted(reply, request)
                 chunk_id, reason, usage = None, None, None
-                async for event in server_events(reply.chunks):
-                    if event.data == b"[DONE]":
+                events, done = EventReader(), False
+                async for piece in reply.chunks:
+                    for event in events.read(piece):
+                        if event.data == b"[DONE]":
+                            done = True
+                            break
+                        chunk = wire.decode_chunk(event.data)
+                        if (error := wire.error_of(chunk)) is not None:
+                            raise refused(None, error, reply.headers, request.model)
+                        chunk_id, usage = chunk_id or chunk.id, chunk.usage or usage
+                        for delta in wire.deltas(chunk):
+                            yield whole.add(delta)
+                        reason = next((choice.finish_reason for choice in chunk.choices if choice.finish_reason), reason)
+                    if done:
                         break
-                    chunk = wire.decode_chunk(event.data)
-                    if (error := wire.error_of(chunk)) is not None:
-                        raise refused(None, error, reply.headers, request.model)
-                    chunk_id, usage = chunk_id or chunk.id, chunk.usage or usage
-                    for delta in wire.deltas(chunk):
-                        yield whole.add(delta)
-                    reason = next((choice.finish_reason for choice in chunk.choices if choice.finish_reason), reason)
-                else:
-                    if reason is None:
-                        raise _ended_early(reply, request, identifier(reply.headers) or chunk_id)
+                if not done and reason is None:
+                    raise _ended_early(reply, request, identifier(reply.headers) or chunk_id)
         except wire.Unreadable as exc:
             raise unreadable(request.model, type(exc).__name__) from None
         except self._caller.faults as exc:

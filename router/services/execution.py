@@ -103,9 +103,11 @@ class ExecutionService:
             tried = run.start()
             opened = False
             try:
-                stream = _noted(self.providers.stream(run.request), tried)
-                async with aclosing(_whole_first(stream) if self._switching.doubtful(tried.model) else stream) as events:
+                stream, doubtful = self.providers.stream(run.request), self._switching.doubtful(tried.model)
+                async with aclosing(_whole_first(stream, tried) if doubtful else stream) as events:
                     async for event in events:
+                        if not doubtful:
+                            tried.note(event)
                         if not opened:
                             await run.logged()
                             opened = True
@@ -199,18 +201,12 @@ def _known(cost_usd: float | None) -> float:
     return cost_usd
 
 
-async def _noted(stream: AsyncGenerator[StreamEvent, None], tried: Tried) -> AsyncGenerator[StreamEvent, None]:
-    """A stream whose pieces are noted as they come, whoever reads them when."""
+async def _whole_first(stream: AsyncGenerator[StreamEvent, None], tried: Tried) -> AsyncGenerator[StreamEvent, None]:
+    """The pieces of a stream once all of them are there, noted as they come."""
+    kept: list[StreamEvent] = []
     async with aclosing(stream) as events:
         async for event in events:
-            if not isinstance(event, Completion):
-                tried.note(event)
-            yield event
-
-
-async def _whole_first(stream: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:
-    """The pieces of a stream once all of them are there."""
-    async with aclosing(stream) as events:
-        kept = [event async for event in events]
+            tried.note(event)
+            kept.append(event)
     for event in kept:
         yield event

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from adapters.errors import AdapterError
-from adapters.types import Completion, Delta, TextDelta, Usage
+from adapters.types import Completion, StreamEvent, ToolCallDelta, Usage
 from router.domain.classify import estimate_tokens
 from router.domain.decisions import Decision, Drawn, is_unlogged, unlogged
 from router.domain.events import Attempt, Committed, CostSource, Status, Write
@@ -72,11 +72,13 @@ class Tried:
         self.first: float | None = None
         self.text: list[str] = []
 
-    def note(self, delta: Delta) -> None:
-        """Keep a piece of the answer."""
+    def note(self, event: StreamEvent) -> None:
+        """Keep a piece of the answer; the whole of it says nothing new."""
+        if isinstance(event, Completion):
+            return
         if self.first is None:
             self.first = perf_counter()
-        self.text.append(delta.text if isinstance(delta, TextDelta) else getattr(delta, "arguments", "") or getattr(delta, "text", ""))
+        self.text.append(event.arguments if isinstance(event, ToolCallDelta) else event.text)
 
     @property
     def elapsed_s(self) -> float:
