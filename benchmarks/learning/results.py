@@ -25,6 +25,7 @@ _SHARED = (
     "benchmarks/learning/contenders/protocol.py",
     "router/domain/outcome_stream.py",
     "router/domain/outcome_table.py",
+    "router/domain/published.py",
     "router/storage/outcome_files.py",
 )
 _POINTSMAN = ("router/services/replay.py", "router/services/texts.py")

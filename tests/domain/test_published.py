@@ -44,3 +44,11 @@ def test_the_catalogue_tells_the_learner_what_was_published() -> None:
     posterior = learner.posterior()
     level = dict(zip(posterior.models, posterior.targets[Target.QUALITY].coefficients[:, 0], strict=True))
     assert level["a"] > level["c"] > level["b"]
+
+
+def test_a_dated_version_takes_the_rating_of_its_time() -> None:
+    assert arena_rating("gpt-4o-2024-11-20") == arena_rating("gpt-4o-2024-08-06")
+    assert arena_rating("mistral-large-2403") == arena_rating("mistral-large-2402")
+    assert arena_rating("command-r-plus-09-2024") == arena_rating("command-r-plus-08-2024")
+    assert arena_rating("mistral-small-2402") is None, "the only rated one of that name came sixteen months later"
+    assert arena_rating("gpt-4-0314") != arena_rating("gpt-4-0613"), "a month and a day are no year and month"
