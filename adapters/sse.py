@@ -25,7 +25,8 @@ class EventReader:
 
     def read(self, chunk: bytes) -> Iterator[ServerEvent]:
         """The events that the next bytes bring to their ends; take all of them."""
-        *lines, rest = _LINE_END.split(self._rest + chunk)
+        text = self._rest + chunk
+        *lines, rest = _LINE_END.split(text) if b"\r" in text else text.split(b"\n")  # most streams have no CR, and need no pattern
         if rest == b"" and chunk.endswith(b"\r"):
             lines, rest = lines[:-1], lines[-1] + b"\r"  # the LF of a CRLF may still come
         self._rest = rest

@@ -171,7 +171,8 @@ class _Caller:
         self._receive = receive
         self._here = here
         self._gone = False
-        self._watching = asyncio.create_task(self._watch())
+        self._watching: asyncio.Task[None] | None = None
+        self._due = here.get_loop().call_soon(self._begin)  # what is done for them is sent on its way first
 
     async def waits_for(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of ``work``, which is cancelled where the client hangs up first.
@@ -187,7 +188,12 @@ class _Caller:
 
     def close(self) -> None:
         """Nothing is done for them any more."""
-        self._watching.cancel()
+        self._due.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _begin(self) -> None:
+        self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
