@@ -4,16 +4,18 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from adapters.connections import Connection, Connections
 from adapters.endpoints import OPENAI, Endpoint
+from adapters.errors import AdapterUnavailable
 from adapters.openai_calls import HEADERS, PATH, Reply
 from adapters.types import Timeouts
 
 _ENDING_S = 0.05
 """How long the end of a stream is waited for once the answer is whole, so that its connection can be kept."""
+_PATH_SIGNS = "/%:@!$&'()*+,;=~"
 _ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 
 
@@ -35,8 +37,8 @@ class DirectCaller:
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
         if endpoint.name == OPENAI.name:
-            headers |= {header: os.environ[name] for header, name in _ACCOUNT.items() if os.environ.get(name)}
-        target = address.path + (f"?{address.query}" if address.query else "")
+            headers |= {header: _account(name) for header, name in _ACCOUNT.items() if os.environ.get(name)}
+        target = quote(address.path, safe=_PATH_SIGNS) + (f"?{address.query}" if address.query else "")
         lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "Content-Length: "]
         self._head = "\r\n".join(lines).encode("latin-1")
         self._host = address.hostname
@@ -63,6 +65,13 @@ class DirectCaller:
 
     def __repr__(self) -> str:
         return f"DirectCaller({self._host})"
+
+
+def _account(variable: str) -> str:
+    value = os.environ[variable].strip()
+    if not (value.isascii() and value.isprintable()):
+        raise AdapterUnavailable(f"{variable} holds what no header can carry", remedy=f"set {variable} again, on one line")
+    return value
 
 
 async def _end(connection: Connection) -> None:

@@ -166,8 +166,14 @@ def _problem(name: str, entry: Entry, environ: Mapping[str, str]) -> AdapterUnav
     missing = next((module for module in (entry.module, *entry.needs) if not _found(module)), None)
     if missing is not None:
         return _missing(name, entry, missing)
-    if entry.key_variables and _key(entry, environ) is None:
-        return AdapterUnavailable(f"provider {name!r} has no key", remedy=f"set {' or '.join(entry.key_variables)}")
+    if not entry.key_variables:
+        return None
+    key, variables = _key(entry, environ), " or ".join(entry.key_variables)
+    if key is None:
+        return AdapterUnavailable(f"provider {name!r} has no key", remedy=f"set {variables}")
+    if not (key.isascii() and key.isprintable()):
+        told = f"the key of provider {name!r} holds what no header can carry"
+        return AdapterUnavailable(told, remedy=f"set {variables} again, on one line and without typographic signs")
     return None
 
 

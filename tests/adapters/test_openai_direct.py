@@ -13,7 +13,7 @@ from test_openai import TestOpenAI as BySdk
 
 from adapters import openai_direct, registry
 from adapters.endpoints import Endpoint
-from adapters.errors import ProviderDown
+from adapters.errors import AdapterUnavailable, ProviderDown
 from adapters.openai_calls import Client
 from adapters.types import Timeouts
 from router.testing import Scenario, Stub
@@ -33,6 +33,11 @@ class TestOpenAIDirect(BySdk):
         assert one == other
         assert stub.requests[0].body == stub.requests[1].body
         assert one["openai-organization"] == "org-1"
+
+    def test_an_account_that_no_header_can_carry_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OPENAI_ORG_ID", "org\n1")
+        with pytest.raises(AdapterUnavailable, match="OPENAI_ORG_ID"):
+            self.built("http://127.0.0.1:1")
 
     async def test_a_stream_that_ends_gives_its_connection_back(self, adapter: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(openai_direct, "_ENDING_S", 30.0)  # a busy machine may take longer than the moment that callers are kept for

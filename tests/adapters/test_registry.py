@@ -56,6 +56,16 @@ def test_a_provider_without_its_key_says_which_variable_to_set(name: str) -> Non
             build(name, environ=environ)
 
 
+@pytest.mark.parametrize("key", ["sk-1\r\nX-Admin: yes", "sk-\u201c1\u201d"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(key: str) -> None:
+    (found,) = (item for item in listing(environ={"OPENAI_API_KEY": key}) if item.name == "openai")
+    assert not found.usable
+    with pytest.raises(AdapterUnavailable, match="no header can carry") as refused:
+        build("openai", environ={"OPENAI_API_KEY": key})
+    assert "OPENAI_API_KEY" in refused.value.remedy
+    assert key not in f"{refused.value!r} {refused.value} {refused.value.remedy}"
+
+
 def test_only_the_providers_with_keys_are_usable() -> None:
     offered = {item.name for item in listing(environ={"GEMINI_API_KEY": "a", "CEREBRAS_API_KEY": "b"}) if item.usable}
     assert offered - {"google-legacy"} == {"google", "cerebras", "scripted"}.intersection(INSTALLED)
