@@ -27,6 +27,8 @@ CHANGES = ("price cut", "regression", "best model arrives", "useless model arriv
 _MANY = 5_000
 _DEFAULTS = {"vw squarecb", "vw regcb", "paretobandit default", "epsilon-greedy", "litellm rule .7/.3"}
 """Settings with a better known sister."""
+_BESIDE = "pointsman linucb"
+"""Plays the stationary cells only: half an hour is short."""
 FORWARD = ("vw squarecb", "vw squarecb tuned", "vw regcb tuned", "paretobandit", "paretobandit default", "paretobandit warm")
 """Library settings that play the scenarios too: the fast ones."""
 
@@ -100,7 +102,8 @@ def _names(
 
 
 def _forward(here: list[Entry], *, costly: bool) -> tuple[str, ...]:
-    return tuple(c.name for c in here if ((c.package is None and not c.yardstick) or c.name in FORWARD) and (costly or not c.priced))
+    own = {c.name for c in here if c.package is None and not c.yardstick and c.name != _BESIDE}
+    return tuple(c.name for c in here if (c.name in own or c.name in FORWARD) and (costly or not c.priced))
 
 
 def _stationary(table: str, here: list[Entry], size: Size, reads: tuple[str, ...]) -> list[Cell]:
@@ -122,7 +125,7 @@ def _stationary(table: str, here: list[Entry], size: Size, reads: tuple[str, ...
 def _feedback(table: str, here: list[Entry], size: Size) -> list[Cell]:
     rates = FEEDBACK_RATES[1:] if size.quick else FEEDBACK_RATES
     base = _base(table, size)
-    names = _names(here, costly=False, defaults=False, slow_defaults=False)
+    names = tuple(n for n in _names(here, costly=False, defaults=False, slow_defaults=False) if n != _BESIDE)
     guarded = Cell(replace(base, feedback=FEEDBACK_RATES[-1], scenario=SAFE_DEFAULT), SAFE_DEFAULT, ("pointsman",), size.seeds)
     return [*(Cell(replace(base, feedback=rate), "feedback", names, size.seeds) for rate in rates), guarded]
 
@@ -130,7 +133,7 @@ def _feedback(table: str, here: list[Entry], size: Size) -> list[Cell]:
 def _budgets(table: str, here: list[Entry], size: Size) -> list[Cell]:
     if not has_costs(table) or (size.quick and n_models(table) < 10):
         return []
-    names = tuple(c.name for c in here if c.budgets and c.name not in ("random", "pointsman linucb"))
+    names = tuple(c.name for c in here if c.budgets and c.name not in ("random", _BESIDE))
     places = (1, 3) if size.quick else range(N_BUDGETS)
     seeds = size.seeds if n_models(table) >= 10 else max(3, size.seeds // 2)
     return [Cell(replace(_base(table, size), budget=b), "budget", names, seeds) for b in places]
