@@ -38,3 +38,8 @@ DEEPINFRA = Endpoint(
 )
 ENDPOINTS: Mapping[str, Endpoint] = {row.name: row for row in (OPENAI, CEREBRAS, DEEPINFRA)}
 """The rows that ship. Any other base URL is one more row."""
+
+
+def sendable(value: str) -> bool:
+    """Whether a header can carry it: a line break would begin another one."""
+    return value.isascii() and value.isprintable()

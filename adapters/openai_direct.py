@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from adapters.connections import Connection, Connections
-from adapters.endpoints import OPENAI, Endpoint
+from adapters.endpoints import OPENAI, Endpoint, sendable
 from adapters.errors import AdapterUnavailable
 from adapters.openai_calls import HEADERS, PATH, Reply
 from adapters.types import Timeouts
@@ -69,7 +69,7 @@ class DirectCaller:
 
 def _account(variable: str) -> str:
     value = os.environ[variable].strip()
-    if not (value.isascii() and value.isprintable()):
+    if not sendable(value):
         raise AdapterUnavailable(f"{variable} holds what no header can carry", remedy=f"set {variable} again, on one line")
     return value
 

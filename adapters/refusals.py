@@ -97,9 +97,9 @@ def broken(exc: BaseException, model: str) -> AdapterError:
     chain = list(_causes(exc))
     names = [type(link).__name__ for link in chain]
     late = _among(names, "ConnectTimeout", "ConnectionTimeout")
-    unreached = late or any(isinstance(link, ConnectionRefusedError) for link in chain) or _among(names, "ConnectorError", "ConnectError")
-    usage = Usage(0, 0) if unreached else None  # what never arrived is not billed
-    if any(isinstance(link, ConnectionError) for link in chain) or _among(names, "ServerDisconnected", "ConnectorError", "ConnectError"):
+    refused = any(isinstance(link, ConnectionRefusedError) for link in chain) or _among(names, "ConnectorError", "ConnectError")
+    usage = Usage(0, 0) if late or refused else None  # what never arrived is not billed
+    if refused or any(isinstance(link, ConnectionError) for link in chain) or _among(names, "ServerDisconnected"):
         return ProviderDown(f"the connection to the provider failed ({names[0]})", model=model, usage=usage)
     if any(isinstance(link, TimeoutError) for link in chain) or _among(names, "Timeout"):
         what = "connect to the provider" if late else "hear from the provider"

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from adapters.endpoints import ENDPOINTS, Endpoint
+from adapters.endpoints import ENDPOINTS, Endpoint, sendable
 from adapters.errors import AdapterUnavailable
 from adapters.openai_calls import Client
 from adapters.types import Adapter, Timeouts
@@ -171,7 +171,7 @@ def _problem(name: str, entry: Entry, environ: Mapping[str, str]) -> AdapterUnav
     key, variables = _key(entry, environ), " or ".join(entry.key_variables)
     if key is None:
         return AdapterUnavailable(f"provider {name!r} has no key", remedy=f"set {variables}")
-    if not (key.isascii() and key.isprintable()):
+    if not sendable(key):
         told = f"the key of provider {name!r} holds what no header can carry"
         return AdapterUnavailable(told, remedy=f"set {variables} again, on one line and without typographic signs")
     return None
