@@ -7,9 +7,9 @@ import numpy as np
 from scipy.optimize import brentq, linprog
 
 from benchmarks.learning.design import Cell
-from benchmarks.learning.problems import means, stream_of
+from benchmarks.learning.problems import stream_of
 from benchmarks.learning.results import Results, key_of
-from router.domain.hindsight import best_per_task, best_single, first_offered
+from router.domain.hindsight import best_per_task, best_single, first_offered, means
 from router.domain.outcome_stream import Stream
 from router.domain.outcome_table import FloatArray, IntArray
 

@@ -13,12 +13,12 @@ from benchmarks.learning.problems import (
     TYPICAL_QUALITY,
     Problem,
     budgets,
-    means,
     options,
     stream_of,
     table_of,
 )
 from learning.features import encode
+from router.domain.hindsight import means
 from router.domain.outcome_stream import Stream, model_means
 from router.domain.outcome_table import FloatArray, IntArray, OutcomeTable
 from router.domain.published import arena_rating

@@ -237,13 +237,6 @@ def specialist(table: OutcomeTable, quality: FloatArray | None = None) -> tuple[
     return model, name
 
 
-def means(column: FloatArray) -> FloatArray:
-    """(K,) means over (n, K) decisions; nan for a model that is never offered."""
-    known = ~np.isnan(column)
-    mean: FloatArray = np.where(known.any(axis=0), np.nansum(column, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
-    return mean
-
-
 def find_tables(given: list[str]) -> list[str]:
     """Paths of tables: as given (files or folders), else of POINTSMAN_TABLES, else of ../shared/data, else none."""
     roots = [Path(p) for p in given or os.environ.get("POINTSMAN_TABLES", "").split(os.pathsep) if p]

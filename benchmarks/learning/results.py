@@ -23,6 +23,7 @@ _SHARED = (
     "benchmarks/learning/problems.py",
     "benchmarks/learning/play.py",
     "benchmarks/learning/contenders/protocol.py",
+    "router/domain/hindsight.py",
     "router/domain/outcome_stream.py",
     "router/domain/outcome_table.py",
     "router/domain/published.py",

@@ -10,8 +10,8 @@ from benchmarks.learning.coverage import Coverage
 from benchmarks.learning.design import Cell
 from benchmarks.learning.intervals import interval, paired
 from benchmarks.learning.measures import HINDSIGHT, Scores, fixed_rules, hull, task_of
-from benchmarks.learning.problems import SAFE_DEFAULT, budgets, means, safe_default, specialist, stream_of, swap_at, table_of
-from router.domain.hindsight import best_per_task
+from benchmarks.learning.problems import SAFE_DEFAULT, budgets, safe_default, specialist, stream_of, swap_at, table_of
+from router.domain.hindsight import best_per_task, means
 from router.domain.outcome_table import FloatArray, IntArray
 
 US = "pointsman"

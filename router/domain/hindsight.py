@@ -18,6 +18,13 @@ def summary(quality: FloatArray, cost: FloatArray, latency: FloatArray, utility:
     return {"quality": mean(quality), "cost_usd": mean(cost), "latency_s": mean(latency), "utility": mean(utility)}
 
 
+def means(column: FloatArray) -> FloatArray:
+    """(K,) means over (n, K) decisions; nan for a model that is never offered."""
+    known = ~np.isnan(column)
+    mean: FloatArray = np.where(known.any(axis=0), np.nansum(column, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+    return mean
+
+
 def best_single(utility: FloatArray) -> IntArray:
     """(n,) the one model with the highest mean and, where it is not offered, the next in the ranking; ``utility`` is (n, K)."""
     ranking = _ranking(utility)
@@ -43,10 +50,7 @@ def best_per_task(utility: FloatArray, task: IntArray) -> IntArray:
 
 
 def _ranking(utility: FloatArray) -> IntArray:
-    covered = ~np.isnan(utility)
-    with np.errstate(invalid="ignore"):
-        mean = np.nansum(utility, axis=0) / covered.sum(axis=0)
-    return np.argsort(-np.nan_to_num(mean, nan=-np.inf), kind="stable")
+    return np.argsort(-np.nan_to_num(means(utility), nan=-np.inf), kind="stable")
 
 
 def first_offered(ranking: IntArray, covered: "np.ndarray[Any, np.dtype[np.bool_]]") -> IntArray:
@@ -62,8 +66,7 @@ def regret(stream: Stream, chosen: IntArray) -> FloatArray:
     given_up = np.empty(len(stream))
     for t in np.unique(task):
         inside = task == t
-        with np.errstate(invalid="ignore"):
-            mean = np.nansum(utility[inside], axis=0) / (~np.isnan(utility[inside])).sum(axis=0)
+        mean = means(utility[inside])
         offered = np.where(np.isnan(utility[inside]), -np.inf, mean)
         given_up[inside] = offered.max(axis=1) - mean[chosen[inside]]
     return given_up

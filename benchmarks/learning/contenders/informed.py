@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from benchmarks.learning.contenders.protocol import Case, Prices, Score, Setup, best_offered
-from benchmarks.learning.problems import means
 from learning.pacing import Pacer
+from router.domain.hindsight import means
 from router.domain.outcome_table import FloatArray
 
 
