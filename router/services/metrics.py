@@ -131,9 +131,7 @@ class Metrics:
                 model = self._models(record.model)
                 kind = "fallback" if record.fallback else "forced" if record.forced else "drawn"
                 self._decisions(model, self._types(record.task_type), kind).inc()
-                self._decided[record.id] = model
-                if len(self._decided) > _REMEMBERED:
-                    self._decided.popitem(last=False)
+                self._remember(record.id, model)
             case Attempt():
                 self._tried(record)
             case Outcome():
@@ -154,7 +152,7 @@ class Metrics:
 
     def _ended(self, outcome: Outcome) -> None:
         model = self._decided.get(outcome.decision_id, UNKNOWN) if outcome.model is None else self._models(outcome.model)
-        self._decided[outcome.decision_id] = model  # scores are about the one that served
+        self._remember(outcome.decision_id, model)  # scores are about the one that served
         self._outcomes(model, outcome.status.value).inc()
         if outcome.input_tokens:
             self._tokens(model, "input").inc(outcome.input_tokens)
@@ -169,6 +167,11 @@ class Metrics:
                 self._latency(model).observe(outcome.latency_s)
             if outcome.ttft_s is not None:
                 self._first(model).observe(outcome.ttft_s)
+
+    def _remember(self, decision_id: str, model: str) -> None:
+        self._decided[decision_id] = model
+        if len(self._decided) > _REMEMBERED:  # outcomes of decisions that another service took come here as well
+            self._decided.popitem(last=False)
 
     def requested(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answered request; ``route`` is the template, never the address itself."""

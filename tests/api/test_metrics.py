@@ -133,6 +133,16 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     assert value(found, "decisions_total", task_type="other") == value(found, "scores_total", judge="other") == 50
 
 
+def test_outcomes_of_other_services_decisions_are_remembered_within_bounds(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a load balancer decisions are taken here and their outcomes told there."""
+    monkeypatch.setattr("router.services.metrics._REMEMBERED", 20)
+    for i in range(100):
+        metrics.written(Outcome(f"d{i}", Status.OK, 0.0, model="a/one"))
+    assert len(metrics._decided) == 20
+    metrics.written(Feedback("f", "d99", "tests", "quality", 1.0, 0.0))
+    assert value(counted(metrics), "scored_total", model="a/one") == 1
+
+
 def test_what_served_is_told_from_what_was_decided(metrics: Metrics) -> None:
     metrics.written(Records.decision("d1"))
     metrics.written(Attempt("d1", 1, "b/two", Status.ERROR, 0.0, last=False))
