@@ -163,6 +163,7 @@ class TrainingService:
         await self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
         self._committed = await asyncio.to_thread(self._store.last_seq)
         await self._catch_up()
+        self._tell_incidents()  # those of the snapshot are no news
         self._paid_upto = self._learner.seq
         self.follower.start()
 
@@ -304,7 +305,7 @@ class TrainingService:
         if self.follower.running:
             for key in known.keys() - self._told:
                 log.warning("incident.opened", seq=known[key].opened, since_seq=known[key].since, **described(known[key]))
-        self._told = frozenset(known)
+        self._told |= known.keys()
 
     async def _snapshot(self) -> None:
         learner = self._learner
