@@ -26,6 +26,10 @@ async def guide_service(settings: Settings) -> AsyncIterator[GuideService]:
 
     Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
     """
+    if not settings.in_memory:
+        from router.storage import schema  # here: a store in memory needs no driver
+
+        await asyncio.to_thread(schema.require, settings.database_url)
     store, _ = await asyncio.to_thread(parts.open_store, settings)
     try:
         models = ModelService(store, parts.base_catalog(settings), clock=time.time)

@@ -34,6 +34,8 @@ caller sent.
 
 from typing import Any
 
+_MOST_WORDS = 300
+
 
 class RouterError(Exception):
     """A refusal with the field at fault and the remedy."""
@@ -152,6 +154,13 @@ class Overloaded(RouterError):
 
 class StorageUnavailable(RouterError):
     """The database does not answer."""
+
+    @property
+    def why(self) -> str | None:
+        """What the database's driver said, in a line: for the operator's eyes, since it may name a host, a user or a file."""
+        driver = getattr(self.__cause__, "orig", None) or self.__cause__
+        words = "" if driver is None else " ".join(str(driver).split())
+        return words[:_MOST_WORDS] or None
 
 
 class SchemaTooNew(RouterError):

@@ -243,9 +243,7 @@ def selector(database_url: str | None) -> Selector:
         raise TaskInvalid(
             "a store in memory holds nothing to learn from", field="database_url", remedy="name a file: sqlite:///pointsman.db"
         )
-    if not schema.check(settings.database_url).ready:
-        remedy = "check the path; 'pointsman db upgrade' brings an older one up to date"
-        raise StorageUnavailable("the database does not exist or is not of this release", field="database_url", remedy=remedy)
+    schema.require(settings.database_url)
     return Selector(settings, SqlStore(settings.database_url))
 
 

@@ -22,7 +22,7 @@ from router.cli.output import FAILED, print_error
 from router.cli.plan import plan
 from router.cli.replay import replay
 from router.cli.serve import serve
-from router.errors import RouterError
+from router.errors import RouterError, StorageUnavailable
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 """The base of every complaint about arguments; where it lives depends on typer's version."""
@@ -76,7 +76,8 @@ def run(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), prog_name="pointsman", standalone_mode=False)
         sys.stdout.flush()
     except RouterError as exc:
-        print_error(exc.message, field=exc.field, remedy=exc.remedy)
+        why = exc.why if isinstance(exc, StorageUnavailable) else None
+        print_error(f"{exc.message} ({why})" if why else exc.message, field=exc.field, remedy=exc.remedy)
         return FAILED
     except _UsageError as exc:
         print_error(_usage(exc), remedy="'pointsman --help' lists the commands, 'pointsman COMMAND --help' their options")

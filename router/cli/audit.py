@@ -84,18 +84,18 @@ def history(
 def opened(database_url: str | None) -> "Iterator[tuple[Store, Settings]]":
     """The log of the settings, to read.
 
-    Raises ``StorageUnavailable`` where there is none of this release.
+    Raises ``StorageUnavailable`` where there is none of this release, ``ConfigurationInvalid``.
     """
     from router import config
-    from router.errors import StorageUnavailable
+    from router.errors import ConfigurationInvalid
     from router.storage import schema
     from router.storage.sql import SqlStore
 
     given: dict[str, Any] = {} if database_url is None else {"database_url": database_url}
     settings = config.load(**given)
-    if settings.in_memory or not schema.check(settings.database_url).ready:
-        remedy = "name the service's database with --database-url; 'pointsman db upgrade' brings an older one up to date"
-        raise StorageUnavailable("there is no log of this release", field="database_url", remedy=remedy)
+    if settings.in_memory:
+        raise ConfigurationInvalid("a store in memory has no log", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    schema.require(settings.database_url)
     store = SqlStore(settings.database_url)
     try:
         yield store, settings

@@ -47,7 +47,7 @@ def create(
         rate=None if rate is None else read_rate(rate),
         budget=None if budget_usd is None else read_budget(budget_usd),
     )
-    with _service(database_url) as service:
+    with _service(database_url, create=True) as service:
         made, token = asyncio.run(service.create(wanted))
     if as_json:
         print_json({**_told(made), "key": token})
@@ -103,7 +103,8 @@ def revoke(
 
 
 @contextmanager
-def _service(database_url: str | None) -> "Iterator[KeyService]":
+def _service(database_url: str | None, *, create: bool = False) -> "Iterator[KeyService]":
+    """What keeps the keys; ``create``: in a database that is made where there is none."""
     from router import config, parts
     from router.domain.ids import new_id
     from router.errors import ConfigurationInvalid
@@ -112,6 +113,10 @@ def _service(database_url: str | None) -> "Iterator[KeyService]":
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
     if settings.in_memory:
         raise ConfigurationInvalid("a store in memory keeps no keys", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    if not create:
+        from router.storage import schema
+
+        schema.require(settings.database_url)
     store, _ = parts.open_store(settings)
     try:
         yield KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=True)

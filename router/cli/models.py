@@ -60,7 +60,7 @@ def show(model_id: Annotated[str, typer.Argument(metavar="ID")], database_url: D
 
 @app.command()
 def add(file: Annotated[Path, typer.Argument(metavar="FILE")], database_url: DatabaseUrl = None, as_json: Json = False) -> None:
-    """Add or change models from a TOML or JSON file with [[models]] entries: known ids are changed key by key."""
+    """Add or change models from a TOML or JSON file like that of POINTSMAN_CATALOG_FILE: known ids are changed key by key."""
     import asyncio
     from dataclasses import fields
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from router.errors import SchemaTooNew
+from router.errors import SchemaTooNew, StorageUnavailable
 from router.storage.engine import answering, is_server, lock_migrations, open_migrator, open_reader, parse
 
 if TYPE_CHECKING:
@@ -56,6 +56,16 @@ def revision_of(engine: Engine) -> SchemaState:
             remedy="run the newer pointsman that migrated it, or restore the backup taken before",
         )
     return SchemaState(current)
+
+
+def require(url: str) -> None:
+    """Go on only where there is a database that this release can read; creates nothing.
+
+    Raises ``StorageUnavailable`` otherwise, and as ``check``.
+    """
+    if not check(url).ready:
+        remedy = "name the service's database (--database-url); 'pointsman db upgrade' brings an older one up to date"
+        raise StorageUnavailable("the database does not exist or is not of this release", field="database_url", remedy=remedy)
 
 
 def upgrade(url: str) -> SchemaState:

@@ -150,3 +150,40 @@ def test_json_is_json_and_time_is_short(pointsman: Command) -> None:
     started = time.process_time()
     json.loads(pointsman("models", "list", "--json").out)
     assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"no database\n" * 500, "file is not a database"), (None, "unable to open database file")]
+)
+def test_a_database_that_cannot_be_opened_is_told_with_the_drivers_words(
+    pointsman: Command, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    file = tmp_path / "some.db"
+    if content is None:
+        file = tmp_path / "missing" / "some.db"
+    else:
+        file.write_bytes(content)
+    refused = pointsman("db", "upgrade", "--database-url", f"sqlite:///{file}")
+    assert refused.status == 2
+    assert refused.err.count("\n") == 1
+    assert f"the database does not answer ({words})" in refused.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["guide", "rules export", "keys list", "keys revoke some", "judges", "lift", "audit dec_x", "history quick_qa", "whatif --model a/b"],
+)
+def test_what_only_reads_makes_no_database(pointsman: Command, tmp_path: Path, line: str) -> None:
+    """A misspelt path would otherwise be an empty log, and its answer that nothing is known."""
+    refused = pointsman(*line.split(), "--database-url", f"sqlite:///{tmp_path / 'misspelt.db'}")
+    assert refused.status == 2
+    assert "the database does not exist or is not of this release [database_url]" in refused.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_says_what_the_docstring_says(pointsman: Command) -> None:
+    """Help is laid out as markup: what stands in brackets would go missing."""
+    told = " ".join(CliRunner().invoke(app, ["models", "add", "--help"]).output.split())
+    assert "POINTSMAN_CATALOG_FILE" in told
+    commands = [*app.registered_commands, *(one for group in app.registered_groups for one in group.typer_instance.registered_commands)]
+    assert not [one.callback.__name__ for one in commands if "[" in (one.callback.__doc__ or "").split("\n\n")[0]]
