@@ -16,7 +16,7 @@ from router.services.training import TrainingService
 from router.storage.memory import MemoryStore
 from tests.services.evidence import play
 
-MODEL = Model("a/one", "a", "one", 8_000, price=Price(1.0, 2.0))
+MODEL = Model("a/one", "a", "one", "one", 8_000, price=Price(1.0, 2.0))
 REGIME = Regime("c1", "p1", {}, (MODEL,), 1.0)
 
 
