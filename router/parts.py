@@ -4,6 +4,7 @@ import os
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from adapters.openai_calls import Client
@@ -243,6 +244,7 @@ def readings(
         tallied=lambda: tallying.seq,
         incidents=lambda: sum(incident.closed is None for incident in training.incidents),
         resting=execution.resting,
+        set_aside=lambda: Counter(record.kind for record in training.set_aside),
         active_models=lambda: len(models.catalog.active),
         text_counts=lambda: training.posterior.text_counts,
         policy=settings.policy,

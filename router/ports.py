@@ -7,6 +7,7 @@ from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Regime, Snapshot, Write
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.set_aside import SetAside
 from router.domain.stretch import Stretch
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError
@@ -147,6 +148,18 @@ class Store(KeyStore, AllowanceStore, TallyStore, BatteryStore, Protocol):
 
         Returns the last position covered too: where the log ends, if that is before.
         """
+        ...
+
+    def set_aside(self, record: SetAside) -> None:
+        """Leave a record out of ``read_evidence`` and ``read_stretch`` from now on, with what came later about the same decision."""
+        ...
+
+    def all_set_aside(self) -> list[SetAside]:
+        """In the order of the log."""
+        ...
+
+    def clear_set_aside(self) -> int:
+        """Leave nothing out any more, and drop the snapshots that were made without it; returns how many records were left out."""
         ...
 
     def last_seq(self) -> int:

@@ -1,6 +1,7 @@
 """``/healthz`` and ``/readyz``: is the process alive, and can it decide and keep what it decides."""
 
 import asyncio
+from collections import Counter
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,6 +48,7 @@ async def readyz(request: Request) -> Response:
             "schema_revision": services.schema_revision,
             "durability": "none" if services.settings.in_memory else services.settings.durability,
             "writer": {"waiting": services.writer.waiting, "max": services.settings.write_queue_max},
+            "set_aside": Counter(record.kind for record in services.training.set_aside),
             "failing": [
                 {"part": follower.name, "error": trouble.error, "times": trouble.times, "for_s": round(follower.troubled_for_s(), 3)}
                 for follower, trouble in failing

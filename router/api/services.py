@@ -12,6 +12,7 @@ from learning.voices import Voices
 from router.config import Settings
 from router.domain.decisions import Decision
 from router.domain.pins import Pin
+from router.domain.set_aside import SetAside
 from router.domain.tasks import Task, Weights
 from router.ports import Store
 from router.services.audit import AuditService
@@ -64,6 +65,11 @@ class Training(Protocol):
     @property
     def incidents(self) -> Sequence[Incident]:
         """Changes of models that were found, oldest first."""
+        ...
+
+    @property
+    def set_aside(self) -> Sequence[SetAside]:
+        """Records that could never be folded."""
         ...
 
     @property

@@ -67,6 +67,8 @@ class Readings:
     """What this service holds of each of the day's allowances for exploring, and the whole of it."""
     text_counts: Callable[[], int] = lambda: 0
     """Task types where a task's text has proven its worth."""
+    set_aside: Callable[[], Mapping[str, int]] = dict
+    """Records that the fold leaves out, by kind."""
     parts: Callable[[], Iterable[Part]] = tuple
     """Those that work beside requests."""
 
@@ -225,6 +227,10 @@ class _Standing(Collector):
         for model in read.resting():
             circuits.add_metric((model,), 1)
         yield circuits
+        aside = GaugeMetricFamily("pointsman_set_aside_records", "Records that could never be learned and are left out.", labels=("kind",))
+        for kind, many in read.set_aside().items():
+            aside.add_metric((kind,), many)
+        yield aside
         about = "For how long a part that works beside requests has failed; 0 while it works."
         failing = GaugeMetricFamily("pointsman_part_failing_seconds", about, labels=("part",))
         failures = CounterMetricFamily("pointsman_part_failures", "What failed in it; each is tried again.", labels=("part",))

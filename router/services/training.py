@@ -15,11 +15,12 @@ from learning.posterior import Posterior
 from learning.rules import PolicyReport, report
 from learning.voices import Voices
 from router.domain.catalog import Catalog
-from router.domain.events import AttemptEvent, Group, LogEvent, News, OutcomeEvent, Snapshot
+from router.domain.events import AttemptEvent, Evidence, Group, LogEvent, News, OutcomeEvent, Snapshot
 from router.domain.evidence import fold
 from router.domain.incidents import described
 from router.domain.offers import facts_of, offers_of
 from router.domain.refold import FAR, STRETCH
+from router.domain.set_aside import MOST, RecordUnreadable, SetAside, kind_of
 from router.domain.stretch import Stretch
 from router.domain.tasks import needed_modalities
 from router.errors import StorageUnavailable
@@ -32,6 +33,8 @@ _AT_ONCE = 3_000
 _SLICE = 32
 """Events folded before the event loop gets a turn."""
 _RETRY_S = 0.5
+_TRIES = 3
+"""How often a record must fail to be folded before it is left out."""
 _GATHER_S = 0.01
 """How long news is gathered before the log is read: a read costs more than a fold."""
 
@@ -71,6 +74,13 @@ class TrainingService:
         self._rereads = rereads
         self._lost = False
         """Whether the learner does not hold what the log says: the log went back, or a fold broke off."""
+        self._singly = False
+        """Whether the next fold goes event by event, to find the one that breaks it off."""
+        self._folding: Evidence | None = None
+        """The event that is being folded."""
+        self._failed = (0, 0)
+        """The record that broke off the fold last, and how often it did."""
+        self._set_aside: Sequence[SetAside] = ()
         self._paid_upto = 0
         self._behind_since: float | None = None
         self._learner = Learner(half_life_records, trusted=trusted_judges)
@@ -118,6 +128,11 @@ class TrainingService:
         return self._learner.incidents
 
     @property
+    def set_aside(self) -> Sequence[SetAside]:
+        """Records that could never be folded, as far as this service knows."""
+        return self._set_aside
+
+    @property
     def voices(self) -> Voices:
         """What each judge and source has said and is worth."""
         return self._learner.statistics.voices
@@ -160,9 +175,12 @@ class TrainingService:
 
         Raises ``StorageUnavailable``.
         """
+        self._set_aside = await asyncio.to_thread(self._store.all_set_aside)
+        if self._set_aside:
+            log.warning("training.records_set_aside", records=len(self._set_aside), first_seq=self._set_aside[0].seq)
         await self._restore(await asyncio.to_thread(self._store.latest_snapshot, SCHEMA_VERSION))
         self._committed = await asyncio.to_thread(self._store.last_seq)
-        await self._catch_up()
+        await self._fold_on()
         self._tell_incidents()  # those of the snapshot are no news
         self._paid_upto = self._learner.seq
         self.follower.start()
@@ -236,19 +254,47 @@ class TrainingService:
             await self._snapshot()
 
     async def _fold_on(self) -> None:
-        if self._lost:
-            await self._start_over()
-        try:
-            await self._catch_up()
-        except StorageUnavailable:
-            raise  # nothing is read by halves
-        except Exception:
-            self._lost = True  # the learner may hold a part of what was being folded: it is no state of any position
-            self._learner = Learner(self._half_life, trusted=self._trusted)
-            raise
+        while True:
+            if self._lost:
+                await self._start_over()
+            try:
+                await self._catch_up()
+                self._singly = False
+                return
+            except StorageUnavailable:
+                raise  # nothing is read by halves
+            except Exception as exc:
+                self._lost = True  # the learner may hold a part of what was being folded: it is no state of any position
+                self._learner = Learner(self._half_life, trusted=self._trusted)
+                if not await self._around(exc):
+                    raise
+
+    async def _around(self, exc: Exception) -> bool:
+        """Whether to go on at once after a fold broke off: event by event, or without the record that did it time and again."""
+        if isinstance(exc, RecordUnreadable):
+            broken, fault = SetAside(exc.seq, exc.decision_seq, exc.kind, type(exc.__cause__).__name__, self._clock()), exc.__cause__
+        elif (event := self._folding) is not None and (kind := kind_of(event)) is not None:
+            broken, fault = SetAside(event.seq, event.decision_seq, kind, type(exc).__name__, self._clock()), exc  # type: ignore[union-attr]
+        else:
+            at_once, self._singly = not self._singly, True
+            return at_once
+        seq, times = self._failed
+        self._failed = broken.seq, times + 1 if seq == broken.seq else 1
+        if self._failed[1] < _TRIES or isinstance(fault, MemoryError):
+            return not self.follower.running and not isinstance(fault, MemoryError)  # at the start nobody else tries again
+        self._set_aside = await asyncio.to_thread(self._store.all_set_aside)
+        if len(self._set_aside) >= MOST:
+            raise StorageUnavailable(
+                f"more than {MOST} records of the log cannot be learned by this release", remedy="run the release that wrote them"
+            ) from exc
+        await asyncio.to_thread(self._store.set_aside, broken)
+        self._set_aside = await asyncio.to_thread(self._store.all_set_aside)
+        log.error("training.record_set_aside", seq=broken.seq, kind=broken.kind, decision_seq=broken.decision_seq, exc_info=fault)
+        return True
 
     async def _catch_up(self) -> None:
-        if self._committed - self._learner.seq > FAR and (self._paid is None or not self.follower.running):
+        self._folding = None
+        if not self._singly and self._committed - self._learner.seq > FAR and (self._paid is None or not self.follower.running):
             await self._catch_up_from_far()
         while self._learner.seq < self._committed:
             events, upto = await asyncio.to_thread(self._store.read_evidence, self._learner.seq, _PAGE)
@@ -257,7 +303,9 @@ class TrainingService:
                 break
             for start in range(0, len(events), _SLICE):
                 for event in (part := events[start : start + _SLICE]):
+                    self._folding = event
                     fold(self._learner, event)
+                    self._folding = None
                     self._settle(event)
                 self._learner.advance(part[-1].seq)  # whoever asks meanwhile gets the digest of a position, not of something in between
                 await asyncio.sleep(0)

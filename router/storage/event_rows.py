@@ -1,16 +1,19 @@
 """Events of the log, from the rows of its tables: one table after the other, to be put in order by who reads them."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Connection, bindparam, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 
-from router.domain.events import ArrivalEvent, AttemptEvent, DecisionEvent, Evidence, OutcomeEvent
+from router.domain.events import ArrivalEvent, AttemptEvent, DecisionEvent, Evidence, FeedbackEvent, OutcomeEvent
+from router.domain.set_aside import Omitted, RecordUnreadable
 from router.storage import codec
 from router.storage.cost_rows import COST_EVENTS, read_cost_event
 from router.storage.regime_rows import REGIME_EVENTS, read_regime_event
 from router.storage.revisions import feedback_event
 from router.storage.tables import arrivals, attempts, decisions, feedback, outcomes
+
+E = TypeVar("E")
 
 _first: BindParameter[int] = bindparam("first")
 _end: BindParameter[int] = bindparam("end")
@@ -41,21 +44,38 @@ def read_decisions(connection: Connection, first: int, end: int) -> Iterator[Dec
         yield DecisionEvent(row.seq, codec.read_decision(row))
 
 
-def read_evidence(connection: Connection, first: int, end: int) -> Iterator[Evidence]:
-    """All else from a position up to another, which is not included."""
+def read_evidence(connection: Connection, first: int, end: int, omitted: Omitted) -> Iterator[Evidence]:
+    """All else from a position up to another, which is not included, but for what the fold leaves out.
+
+    Raises ``RecordUnreadable``.
+    """
     span = {"first": first, "end": end}
-    for row in connection.execute(ATTEMPT_EVENTS, span):
-        yield AttemptEvent(row.seq, row.decision_seq, codec.read_attempt(row, row.decision_id))
-    for row in connection.execute(OUTCOME_EVENTS, span):
-        yield _outcome_event(row)
-    for row in connection.execute(COST_EVENTS, span):
-        yield read_cost_event(row)
+
+    def each(query: Select[Any], kind: str, read: Callable[[Any], E]) -> Iterator[E]:
+        for row in connection.execute(query, span):
+            if omitted and omitted(row.seq, row.decision_seq):
+                continue
+            try:
+                yield read(row)
+            except Exception as exc:
+                raise RecordUnreadable(row.seq, row.decision_seq, kind) from exc
+
+    yield from each(ATTEMPT_EVENTS, "attempt", _attempt_event)
+    yield from each(OUTCOME_EVENTS, "outcome", _outcome_event)
+    yield from each(COST_EVENTS, "cost_change", read_cost_event)
     for row in connection.execute(ARRIVAL_EVENTS, span):
         yield ArrivalEvent(row.seq, row.model_id)
-    for row in connection.execute(FEEDBACK_EVENTS, span):
-        yield feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
+    yield from each(FEEDBACK_EVENTS, "feedback", _feedback_event)
     for row in connection.execute(REGIME_EVENTS, span):
         yield read_regime_event(row)
+
+
+def _attempt_event(row: Any) -> AttemptEvent:
+    return AttemptEvent(row.seq, row.decision_seq, codec.read_attempt(row, row.decision_id))
+
+
+def _feedback_event(row: Any) -> FeedbackEvent:
+    return feedback_event(codec.read_revision(row), row.decision_id, row.task_type, row.features_schema, row.features)
 
 
 def _outcome_event(row: Any) -> OutcomeEvent:

@@ -30,6 +30,7 @@ from router.domain.events import (
 from router.domain.keys import ApiKey
 from router.domain.models import Model
 from router.domain.prices import recosted
+from router.domain.set_aside import Omitted, SetAside
 from router.domain.stretch import Stretch, stretch_of
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError
@@ -59,6 +60,7 @@ class MemoryStore:
         self._keys: dict[str, ApiKey] = {}
         self._drawn: dict[tuple[str, int], int] = {}
         self._allowances: dict[tuple[str, int], int] = {}
+        self._set_aside: dict[int, SetAside] = {}
         self._tallies = MemoryTallies()
         self._runs: dict[str, BatteryRun] = {}
         self._cells: dict[str, list[BatteryCell]] = {}
@@ -108,11 +110,28 @@ class MemoryStore:
     def read_evidence(self, after_seq: int, limit: int) -> tuple[list[Evidence], int]:
         with self._lock:
             covered = self._log[after_seq : after_seq + limit]
-            return [event for event in covered if not isinstance(event, DecisionEvent)], after_seq + len(covered)
+            omitted = Omitted(self._set_aside.values())
+            return omitted.kept(event for event in covered if not isinstance(event, DecisionEvent)), after_seq + len(covered)
 
     def read_stretch(self, after_seq: int, upto: int, trusted: Collection[str]) -> tuple[Stretch, int]:
         events, reached = self.read_evidence(after_seq, max(0, upto - after_seq))
         return stretch_of(events, trusted), reached
+
+    def set_aside(self, record: SetAside) -> None:
+        with self._lock:
+            self._set_aside.setdefault(record.seq, record)
+
+    def all_set_aside(self) -> list[SetAside]:
+        with self._lock:
+            return [record for _, record in sorted(self._set_aside.items())]
+
+    def clear_set_aside(self) -> int:
+        with self._lock:
+            first, many = min(self._set_aside, default=0), len(self._set_aside)
+            if many:
+                self._snapshots = [kept for kept in self._snapshots if kept.seq < first]
+            self._set_aside.clear()
+            return many
 
     def last_seq(self) -> int:
         with self._lock:

@@ -11,10 +11,11 @@ from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, Group, LogEvent, Regime, Snapshot, Write, group_of
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.set_aside import Omitted, SetAside
 from router.domain.stretch import Stretch, stretch_of
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
-from router.storage import allowance_rows, battery_rows, codec, key_rows, pruning, schema, stretches, tally_rows
+from router.storage import allowance_rows, battery_rows, codec, key_rows, pruning, schema, set_aside_rows, stretches, tally_rows
 from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
 from router.storage.event_rows import read_decisions, read_evidence
 from router.storage.known_rows import read_view
@@ -67,7 +68,7 @@ class SqlStore:
             if first is None:
                 return []
             end = first + limit
-            events: list[LogEvent] = [*read_decisions(connection, first, end), *read_evidence(connection, first, end)]
+            events: list[LogEvent] = [*read_decisions(connection, first, end), *read_evidence(connection, first, end, Omitted())]
         events.sort(key=lambda event: event.seq)
         return events
 
@@ -78,7 +79,7 @@ class SqlStore:
             if first is None or first > head:
                 return [], after_seq
             upto = min(first + limit - 1, head)
-            events = list(read_evidence(connection, first, upto + 1))
+            events = list(read_evidence(connection, first, upto + 1, set_aside_rows.omitted(connection)))
         events.sort(key=lambda event: event.seq)
         return events, upto
 
@@ -87,11 +88,26 @@ class SqlStore:
             reached = min(upto, self._turns.last_seq(connection))
             if reached <= after_seq:
                 return stretch_of((), trusted), after_seq
-            stretch = stretches.read_stretch(connection, after_seq + 1, reached + 1, trusted)
+            omitted = set_aside_rows.omitted(connection)
+            stretch = stretches.read_stretch(connection, after_seq + 1, reached + 1, trusted, omitted)
             if stretch is None:
-                events = list(read_evidence(connection, after_seq + 1, reached + 1))
+                events = list(read_evidence(connection, after_seq + 1, reached + 1, omitted))
                 stretch = stretch_of(sorted(events, key=lambda event: event.seq), trusted)
         return stretch, reached
+
+    def set_aside(self, record: SetAside) -> None:
+        with self._writing() as connection:
+            self._turns.claim(connection, "set_aside")
+            set_aside_rows.add(connection, record)
+
+    def all_set_aside(self) -> list[SetAside]:
+        with self._reading() as connection:
+            return set_aside_rows.read(connection)
+
+    def clear_set_aside(self) -> int:
+        with self._writing() as connection:
+            self._turns.claim(connection, "set_aside")
+            return set_aside_rows.clear(connection)
 
     def last_seq(self) -> int:
         with self._reading() as connection:

@@ -1,6 +1,7 @@
 """Stretches of the log read by column: only what the fold needs, and no object for a row."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -11,8 +12,9 @@ from learning.arrays import FloatArray, IntArray
 from learning.features import N_FEATURES, SCHEMA_VERSION
 from learning.foretold import foretold_of
 from learning.voices import Score, Voice
-from router.domain.events import ArrivalEvent, AttemptEvent, Evidence
+from router.domain.events import ArrivalEvent, AttemptEvent, Evidence, Status
 from router.domain.evidence import QUALITY_METRIC
+from router.domain.set_aside import Omitted
 from router.domain.stretch import Gathered, Stretch
 from router.storage import codec
 from router.storage.cost_rows import COST_EVENTS, read_cost_event
@@ -26,6 +28,8 @@ _BYTES = 4 * N_FEATURES
 """Of the features of a decision; behind them stands what it made of a text."""
 _AT_ONCE = 2_000
 """Rows: few enough for all to be gone before the garbage collector counts them among what stays."""
+_ENDS = frozenset(status.value for status in Status)
+"""How a call may end."""
 _DENSE = 4
 """Decisions are read in one go where at least every so-manyeth record of a span is one that is wanted."""
 
@@ -62,15 +66,17 @@ REVISIONS = select(
 ).where(*_quality, or_(feedback.c.others != "[]", feedback.c.before_score.is_not(None), feedback.c.score.is_(None), feedback.c.weight <= 0))
 
 
-def read_stretch(connection: Connection, first: int, end: int, trusted: Collection[str]) -> Stretch | None:
-    """Positions ``first`` to before ``end``; None where features were encoded in another way than today's."""
+def read_stretch(connection: Connection, first: int, end: int, trusted: Collection[str], omitted: Omitted) -> Stretch | None:
+    """Positions ``first`` to before ``end``; None where features or an end were written in another way than today's."""
     span = {"first": first, "end": end}
-    outcome, score = _columns(connection, OUTCOMES, span), _columns(connection, SCORES, span)
-    revised = _columns(connection, REVISIONS, span)
+    outcome, score, revised = (_columns(connection, query, span) for query in (OUTCOMES, SCORES, REVISIONS))
     costs: list[Any] = list(connection.execute(COST_EVENTS, span))
+    if omitted:
+        outcome, score, revised = (_without(columns, omitted) for columns in (outcome, score, revised))
+        costs = [cost for cost in costs if not omitted(cost.seq, cost.decision_seq)]
     wanted = np.array([*outcome[1], *score[1], *revised[1]], dtype=np.int64)
     decided = _Decided(connection, wanted)
-    if not decided.readable or any(cost.features_schema != SCHEMA_VERSION for cost in costs):
+    if not decided.readable or not _ENDS.issuperset(outcome[2]) or any(cost.features_schema != SCHEMA_VERSION for cost in costs):
         return None
     gathered = Gathered(trusted, decided.task_type, decided.features)
     which = decided.place(np.array(outcome[1], dtype=np.int64))
@@ -84,7 +90,7 @@ def read_stretch(connection: Connection, first: int, end: int, trusted: Collecti
     seq, clock = _whole(score[:2])
     read = {i: told for i, own in enumerate(which.tolist()) if (told := decided.foretold.get(own)) is not None} if decided.foretold else {}
     gathered.add_scores(seq, clock, which, score[2], heard, value, weight, read)
-    for event in (*_others(connection, span), *map(read_cost_event, costs)):
+    for event in (*_others(connection, span, omitted), *map(read_cost_event, costs)):
         gathered.add(event)
     which = decided.place(np.array(revised[1], dtype=np.int64))
     for own, row in zip(which.tolist(), zip(*revised, strict=True), strict=True):
@@ -106,8 +112,10 @@ def _in_force(
     return both
 
 
-def _others(connection: Connection, span: dict[str, int]) -> Iterable[Evidence]:
+def _others(connection: Connection, span: dict[str, int], omitted: Omitted) -> Iterable[Evidence]:
     for row in connection.execute(FAILED, span):
+        if omitted(row.seq, row.decision_seq):
+            continue
         yield AttemptEvent(row.seq, row.decision_seq, codec.read_attempt(row, ""))
     for row in connection.execute(ARRIVALS, span):
         yield ArrivalEvent(row.seq, row.model_id)
@@ -124,6 +132,12 @@ def _columns(connection: Connection, query: Select[Any], span: dict[str, int]) -
             for column, values in zip(columns, zip(*rows, strict=True), strict=True):
                 column.extend(values)
     return columns
+
+
+def _without(columns: list[list[Any]], omitted: Omitted) -> list[list[Any]]:
+    """Columns without the rows that are left out; the first two are a row's position and its decision's."""
+    kept = [not omitted(seq, decision_seq) for seq, decision_seq in zip(columns[0], columns[1], strict=True)]
+    return [list(compress(column, kept)) for column in columns]
 
 
 def _whole(columns: Iterable[Sequence[int]]) -> list[IntArray]:

@@ -243,6 +243,16 @@ allowances = Table(
     Column("drawn_nano", BigInteger, nullable=False),  # billionths used, or held by a service that may use them
 )
 
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("decision_seq", Counter, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("error", String(64), nullable=False),
+    Column("at", Double, nullable=False),
+)
+
 tallies = Table(
     "tallies",
     metadata,

@@ -20,6 +20,7 @@ from router.domain.decisions import Decision, Estimate, Expected
 from router.domain.eligibility import screen
 from router.domain.ids import new_id
 from router.domain.models import Capability, Modality, Model, Price
+from router.domain.set_aside import SetAside
 from router.domain.tasks import Task
 from router.errors import NoEligibleModel
 from router.services.feedback import FeedbackService
@@ -98,6 +99,7 @@ class CountingTraining:
         self.lag = 0
         self.lag_s = 0.0
         self.incidents: list[Incident] = []
+        self.set_aside: list[SetAside] = []
 
     @property
     def seq(self) -> int:

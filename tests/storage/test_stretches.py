@@ -13,9 +13,10 @@ from learning.learner import Learner
 from learning.projection import hashed
 from router.domain import refold
 from router.domain.catalog import load_shipped
-from router.domain.events import Attempt, CostChange, Regime, Status, Write
+from router.domain.events import Attempt, CostChange, LogEvent, Regime, Snapshot, Status, Write
 from router.domain.evidence import fold
 from router.domain.refold import Refold, fold_on
+from router.domain.set_aside import SetAside, kind_of
 from router.ports import Store
 from tests.learning.test_state import identical
 from tests.storage.conftest import Records
@@ -112,6 +113,46 @@ def test_a_state_of_the_past_is_the_same_reached_from_far_and_step_by_step(store
     past = Refold(store, HALF_LIFE, TRUSTED)
     for seq in (30, 31, 90, 92, 300, last, last - 5, last + 100):
         same(one_by_one(store, min(seq, last)), past.at(seq))
+
+
+def test_what_is_set_aside_is_left_out_however_the_log_is_read(store: Store) -> None:
+    """With what came later about the same decisions; the log and its counts keep it."""
+    fill(store, 5, 200, 2)
+    last, counts = store.last_seq(), store.counts()
+    told = [event for event in store.read_log(0, last) if kind_of(event) is not None]  # type: ignore[arg-type]
+    broken = random.Random(5).sample(told, 12)
+    omitted = {(event.seq, event.decision_seq) for event in broken}  # type: ignore[union-attr]
+
+    def left_out(event: LogEvent) -> bool:
+        return any(event.seq >= seq and getattr(event, "decision_seq", 0) == decision for seq, decision in omitted)
+
+    gone = [event.seq for event in told if left_out(event)]
+    assert len(gone) > len(broken), "some have something behind them"
+    for event in (*broken, broken[0]):
+        store.set_aside(SetAside(event.seq, event.decision_seq, str(kind_of(event)), "ValueError", 1.0))  # type: ignore[arg-type,union-attr]
+    assert [record.seq for record in store.all_set_aside()] == sorted(event.seq for event in broken)
+    expected = Learner(HALF_LIFE, trusted=TRUSTED)
+    for event in store.read_log(0, last):
+        if not left_out(event):
+            fold(expected, event)
+    expected.advance(last)
+    at_once = Learner(HALF_LIFE, trusted=TRUSTED)
+    fold_on(store, at_once, last, TRUSTED)
+    same(expected, at_once)
+    singly = Learner(HALF_LIFE, trusted=TRUSTED)
+    for event in store.read_evidence(0, last)[0]:
+        fold(singly, event)
+    singly.advance(last)
+    same(expected, singly)
+    assert store.counts() == counts
+    for seq in (1, last):
+        store.save_snapshot(Snapshot(seq, 1, "digest", b"state", 1.0))
+    assert (store.clear_set_aside(), store.clear_set_aside(), store.all_set_aside()) == (12, 0, [])
+    kept = store.latest_snapshot(1)
+    assert kept is not None
+    assert kept.seq == 1, "one that was made without them is no cache of the log"
+    fold_on(store, whole := Learner(HALF_LIFE, trusted=TRUSTED), last, TRUSTED)
+    same(one_by_one(store, last), whole)
 
 
 def test_features_of_another_schema_are_refused_where_they_would_be_folded(store: Store, make: type[Records]) -> None:

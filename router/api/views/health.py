@@ -50,5 +50,8 @@ class Readiness(View):
     schema_revision: str
     durability: Literal["full", "normal", "none"]
     writer: WriterState
+    set_aside: dict[str, int] = Field(
+        description="Records that could never be learned and are left out, by kind; `pointsman db check` lists them."
+    )
     failing: list[FailingPart] = Field(description="Parts that do not get on; decisions may rest on what is out of date.")
     catalog: CatalogState
