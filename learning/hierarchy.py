@@ -24,7 +24,8 @@ from learning.features import EXPECTED_OUTPUT, N_FEATURES
 from learning.targets import Prior
 
 _VARIANCE_PRIOR_MODELS = 20.0
-"""Pseudo-observations behind the prior variances of models and cells."""
+"""Pseudo-observations behind the prior variances of models' levels and of cells."""
+_VARIANCE_PRIOR_SLOPES = 5.0
 _VARIANCE_PRIOR_TASKS = 5.0
 _NOISE_PRIOR_LABELS = 10.0
 _TASK_NOISE_PRIOR_LABELS = 20.0
@@ -57,7 +58,8 @@ class Cells:
 class Common:
     """The fitted common part and variances of one target.
 
-    zeta (d,); task (n_tasks,) the b_t; noise (n_tasks,) the s_t^2; covariance (d+1+T, d+1+T) of z = (zeta, beta, b).
+    zeta (d,); task (n_tasks,) the b_t; noise (n_tasks,) the s_t^2; model_var (d,) the diagonal of D; covariance
+    (d+1+T, d+1+T) of z = (zeta, beta, b).
     """
 
     zeta: FloatArray
@@ -65,7 +67,7 @@ class Common:
     task: FloatArray
     noise: FloatArray
     pooled_noise: float
-    model_var: float
+    model_var: FloatArray
     cell_var: float
     task_var: float
     covariance: FloatArray
@@ -82,17 +84,16 @@ def start(prior: Prior) -> Common:
         task=np.zeros(0),
         noise=np.zeros(0),
         pooled_noise=prior.noise_sd**2,
-        model_var=prior.model_sd**2,
+        model_var=_model_prior_variance(prior),
         cell_var=prior.cell_sd**2,
         task_var=prior.task_sd**2,
         covariance=np.diag(_common_prior_variance(prior, 0)),
     )
 
 
-def model_prior_variance(common: Common, prior: Prior) -> FloatArray:
-    """Diagonal of D, shape (d,)."""
+def _model_prior_variance(prior: Prior) -> FloatArray:
     variance = np.full(_D, prior.slope_sd**2)
-    variance[0] = common.model_var
+    variance[0] = prior.model_sd**2
     return variance
 
 
@@ -178,7 +179,7 @@ def _solve(cells: Cells, model: IntArray, pooled: _Pooled, covariate: FloatArray
     rhs[d] += r[:, 0] @ covariate
     rhs[d + 1 :] += np.bincount(cells.task, pooled.moment[:, 0], minlength=T)
 
-    A = S + np.diag(1.0 / model_prior_variance(common, prior))
+    A = S + np.diag(1.0 / common.model_var)
     spread: FloatArray = np.linalg.inv(A).astype(np.float64, copy=False)
     AX = spread @ X  # (K, d, nz)
     flat, flat_a = X.reshape(K * d, nz), AX.reshape(K * d, nz)
@@ -236,8 +237,10 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
     # expectations of the squared effects, evidence-bearing models and cells only
     live = cells.weight > 0
     seen = np.unique(model[live])
-    u_squared = solution.deviation[seen, 0] ** 2 + solution.deviation_var[seen, 0]
-    model_var = (_VARIANCE_PRIOR_MODELS * prior.model_sd**2 + u_squared.sum()) / (_VARIANCE_PRIOR_MODELS + len(seen))
+    u_squared = (solution.deviation[seen] ** 2 + solution.deviation_var[seen]).sum(axis=0)
+    mass = np.full(_D, _VARIANCE_PRIOR_SLOPES)
+    mass[0] = _VARIANCE_PRIOR_MODELS
+    model_var = (mass * _model_prior_variance(prior) + u_squared) / (mass + len(seen))
     b = solution.z[_D + 1 :]
     b_var = np.diag(solution.covariance)[_D + 1 :]
     task_var = (_VARIANCE_PRIOR_TASKS * prior.task_sd**2 + (b**2 + b_var).sum()) / (_VARIANCE_PRIOR_TASKS + T)
@@ -268,7 +271,7 @@ def fit(cells: Cells, covariate: FloatArray, prior: Prior, common: Common) -> Co
         task=b,
         noise=task_noise,
         pooled_noise=float(pooled_noise),
-        model_var=float(model_var),
+        model_var=model_var,
         cell_var=float(cell_var),
         task_var=float(task_var),
         covariance=solution.covariance,

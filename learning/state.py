@@ -24,11 +24,11 @@ from learning.targets import Target
 from learning.text import TextEvidence
 from learning.voices import Voices
 
-_MAGIC = b"PTSMAN03"
+_MAGIC = b"PTSMAN04"
 _SUMS = ("gram", "moment", "square", "labels")
 _COUNTS = ("calls", "failures")
-_COMMON_ARRAYS = ("zeta", "task", "noise", "covariance")
-_COMMON_NUMBERS = ("beta", "pooled_noise", "model_var", "cell_var", "task_var")
+_COMMON_ARRAYS = ("zeta", "task", "noise", "model_var", "covariance")
+_COMMON_NUMBERS = ("beta", "pooled_noise", "cell_var", "task_var")
 
 
 def save(learner: Learner) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from learning.arrays import FloatArray, IntArray
 from learning.features import N_FEATURES
-from learning.hierarchy import Cells, Common, arm_posteriors, fit, model_prior_variance, pool_cells, start
+from learning.hierarchy import Cells, Common, arm_posteriors, fit, pool_cells, start
 from learning.posterior import TargetPosterior
 from learning.statistics import Statistics
 from learning.targets import PRIORS, Prior, Target
@@ -108,7 +108,7 @@ class TargetState:
         self.cells_of = [[] for _ in range(K)]
         for c in range(C):
             self.cells_of[cells.model[c]].append(c + 1)
-        self.precision = 1.0 / model_prior_variance(self.common, self.prior)
+        self.precision = 1.0 / self.common.model_var
         self.coefficients = np.zeros((K, d))
         self.covariance = np.zeros((K, d, d))
         self.common_variance = np.zeros((K, cells.n_tasks + 1))

@@ -93,7 +93,7 @@ def test_the_posterior_equals_a_dense_solve_of_the_raw_observations(logs, dense,
     types = posterior.task_types
     for model in posterior.models:
         own = [o for o in log if o.model == model]
-        mean, covariance = dense(*regression(own, types, common, posterior, model, dense_prior=PRIORS[Target.QUALITY]))
+        mean, covariance = dense(*regression(own, types, common, posterior, model))
         for t, task_type in enumerate(types):
             query = np.concatenate([X, np.eye(len(types))[t]])
             got_mean, got_variance = posterior.predict(Target.QUALITY, posterior.task(task_type), X)
@@ -103,7 +103,7 @@ def test_the_posterior_equals_a_dense_solve_of_the_raw_observations(logs, dense,
             assert got_variance[k] == pytest.approx(query @ covariance @ query, rel=1e-6)
 
 
-def regression(own, types, common: Common, posterior: Posterior, model: str, dense_prior):
+def regression(own, types, common: Common, posterior: Posterior, model: str):
     """Design, responses, noise, prior mean and prior variance of one model's regression."""
     n_tasks = len(types)
     ease, noise = np.zeros(n_tasks), np.full(n_tasks, common.pooled_noise)
@@ -118,9 +118,7 @@ def regression(own, types, common: Common, posterior: Posterior, model: str, den
     covariate = ABILITY[model]
     prior_mean = np.concatenate([common.zeta, np.zeros(n_tasks)])
     prior_mean[0] += common.beta * covariate
-    own_variance = np.full(N_FEATURES, dense_prior.slope_sd**2)
-    own_variance[0] = common.model_var
-    return design, y, spread, prior_mean, np.concatenate([own_variance, np.full(n_tasks, common.cell_var)])
+    return design, y, spread, prior_mean, np.concatenate([common.model_var, np.full(n_tasks, common.cell_var)])
 
 
 def converged(items, half_life: float = 700.0) -> Learner:
@@ -174,7 +172,7 @@ def test_reported_variances_equal_those_of_the_dense_joint_model(dense) -> None:
 
     design, y = np.array([row(o.model, o.task_type) for o in log]), np.array([o.value for o in log])
     noise = common.noise[[types.index(o.task_type) for o in log]]
-    variances = [[prior.mean_sd**2, prior.covariate_sd**2], [common.task_var] * 3, [common.model_var] * 3, [common.cell_var] * 9]
+    variances = [[prior.mean_sd**2, prior.covariate_sd**2], [common.task_var] * 3, [common.model_var[0]] * 3, [common.cell_var] * 9]
     prior_mean = np.zeros(17)
     prior_mean[:2] = prior.mean, prior.covariate_mean
     mean, covariance = dense(design, y, noise, prior_mean, np.concatenate(variances))
