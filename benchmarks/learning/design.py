@@ -167,10 +167,9 @@ def _swap(table: str, here: list[Entry], size: Size) -> list[Cell]:
 
 
 def _lies(table: str, size: Size) -> list[Cell]:
-    if n_models(table) < 3:
-        return []
     base = _base(table, size)
+    seeds = size.seeds if n_models(table) > 2 else max(3, size.seeds // 2)
     return [
-        Cell(replace(base, scenario="lying key"), "lies", ("pointsman",), size.seeds),
-        Cell(replace(base, feedback=1.0 - LYING_SHARE), "silent key", ("pointsman",), size.seeds),
+        Cell(replace(base, scenario="lying key"), "lies", ("pointsman",), seeds),
+        Cell(replace(base, feedback=1.0 - LYING_SHARE), "silent key", ("pointsman",), seeds),
     ]
