@@ -62,8 +62,8 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     async def opened(self) -> None:
-        """Return when the status, the headers and the first piece of the body, if there is any, are there. Raises ``OSError``."""
-        while not self._pieces and not self.complete:
+        """Return when the status and the headers are there. Raises ``OSError``."""
+        while not self.status:
             await self._more()
 
     async def whole(self) -> bytes:
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
             self._fail(Unintelligible(type(exc).__name__))
             self.close()
             return
-        if self._pieces or self.complete:
+        if self.status:
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:

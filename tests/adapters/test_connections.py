@@ -114,6 +114,26 @@ async def test_pieces_as_they_come() -> None:
 
 
 @on_both_loops
+async def test_an_answer_is_open_before_its_first_piece() -> None:
+    opened = asyncio.Event()
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        await opened.wait()
+        writer.write(b"hello")
+
+    async with served(answer) as kept:
+        connection = await kept.take()
+        connection.post(REQUEST)
+        async with asyncio.timeout(60):
+            await connection.opened()
+            assert (connection.status, connection.complete) == (200, False)
+            opened.set()
+            assert await connection.whole() == b"hello"
+        kept.give(connection)
+
+
+@on_both_loops
 async def test_what_goes_before_an_answer_is_none() -> None:
     async with served(saying(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE)) as kept:
         connection, body = await asked(kept)
