@@ -36,6 +36,8 @@ from router.errors import BudgetExhausted, ConfigurationInvalid, NoEligibleModel
 from router.services.standing import Money, Standing, Standings
 
 _GREEDY = Greedy()
+_CERTAIN = np.array([SCALE])
+"""The weights of the only model."""
 _HOLDBACK = b"pointsman holdback"
 """Makes the arms of the holdback: the same whatever the salt."""
 
@@ -154,10 +156,10 @@ class RoutingService:
         policy = self._policy(task)
         named = calling.model if calling is not None else None
         standing = self._standings.of(task, posterior, calling, deciding=True)
-        if not len(standing.offers.models):
+        models = tuple(standing.offers.models)
+        if not models:
             fallen = self._fall_back(task, standing, posterior, calling)
             return Drawn(fallen.model, lambda: fallen)
-        about, estimates = standing.about, standing.estimates
         decision_id, taken = self._new_id("dec"), self._taken(task, standing, posterior)
         free = named is None and spent is None
         pin = self._pinned(task, standing) if free else None
@@ -168,33 +170,34 @@ class RoutingService:
             index, propensities, name = 0, np.ones(1), "named"
             reason = "the request names this model"
         elif spent is not None:
-            index, name = int(_by_cost(about, estimates)[0]), "budget"
-            propensities, reason = np.eye(len(about.models))[index], "the day's budget is spent: the lowest expected cost decides"
+            index, name = int(_by_cost(standing.about, standing.estimates)[0]), "budget"
+            propensities, reason = np.eye(len(models))[index], "the day's budget is spent: the lowest expected cost decides"
         elif pin is not None:
-            index, propensities, name = pin[0], np.eye(len(about.models))[pin[0]], "pinned"
+            index, propensities, name = pin[0], np.eye(len(models))[pin[0]], "pinned"
             reason = pin[1]
         elif arm == BASELINE:
-            index, name = Fixed(self._rules.baseline_model or "").choice(about), "holdback"
-            propensities = np.eye(len(about.models))[index]
+            index, name = Fixed(self._rules.baseline_model or "").choice(standing.about), "holdback"
+            propensities = np.eye(len(models))[index]
             reason = f"held back: {self._rules.holdback_share:.0%} of the traffic goes to the baseline, to measure what routing gains"
         elif (kept := self._kept(task, standing, calling)) is not None:
-            index, propensities, name = kept.index, np.eye(len(about.models))[kept.index], "episode"
+            index, propensities, name = kept.index, np.eye(len(models))[kept.index], "episode"
             reason, told = kept.reason, {"kept": kept.told}
         else:
             u = self._draw(decision_id)
-            choice, told = self._draw_one(policy, about, u, estimates)
+            choice, told = self._draw_one(policy, standing, u)
             index, propensities, forced = choice.index, choice.propensities, False
 
         def described() -> Decision:
+            about, estimates = standing.about, standing.estimates
             best = about.probability_best
             return Decision(
                 **taken,
                 id=decision_id,
                 features=standing.logged(index),
                 request=asked(task, u, self._rules) | self._experiment(arm) | standing.paced | told,
-                eligible=tuple(about.models),
+                eligible=models,
                 propensities=tuple(propensities.tolist()),
-                model=about.models[index],
+                model=models[index],
                 propensity=float(propensities[index]),
                 confidence=float(best[index]),
                 reason=reason or reason_of(index, about, estimates, standing.relaxed),
@@ -204,16 +207,19 @@ class RoutingService:
                 expected=expected(estimates, index),
             )
 
-        return Drawn(about.models[index], described)
+        return Drawn(models[index], described)
 
-    def _draw_one(self, policy: Policy, about: Beliefs, u: int, estimates: Estimates) -> tuple[Choice, dict[str, Any]]:
+    def _draw_one(self, policy: Policy, standing: Standing, u: int) -> tuple[Choice, dict[str, Any]]:
         """A draw, and what the log keeps of the allowance it was made under."""
-        if self._allowance is None:
-            return choose(policy, about, u, estimates, self._restraint, self._safe), {}
-        limits = self._allowance.limits()
+        limits = None if self._allowance is None else self._allowance.limits()
+        told = {} if limits is None else {"allowed": [limits.quality, limits.usd]}
+        if len(standing.offers.models) == 1:  # whatever is expected of it: that can wait until the call has left
+            return Choice(0, _CERTAIN), told
+        about, estimates = standing.about, standing.estimates
         choice = choose(policy, about, u, estimates, tighter(self._restraint, limits), self._safe)
-        self._allowance.used(*given_up(choice.propensities, about, estimates))
-        return choice, {"allowed": [limits.quality, limits.usd]}
+        if self._allowance is not None:
+            self._allowance.used(*given_up(choice.propensities, about, estimates))
+        return choice, told
 
     def _spent(self) -> DayStanding | None:
         """How the day stands where its money is spent and something is decided all the same; None while there is money.

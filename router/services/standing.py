@@ -1,8 +1,9 @@
 """Says which models a task may go to, and what is expected of each."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from router.domain.calling import Calling, busy
 from router.domain.catalog import Catalog
 from router.domain.decisions import Exclusion
 from router.domain.eligibility import Forecast, Screen, within_limits
-from router.domain.models import Modality
+from router.domain.models import Modality, Model
 from router.domain.offers import offers_of
 from router.domain.routing_rules import RoutingRules
 from router.domain.tasks import Task, Weights
@@ -48,25 +49,47 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The models that a decision is about, and what is expected of each."""
+class _Prospect:
+    """What is expected of the models that a decision is about."""
 
-    features: FloatArray
-    """Of the task."""
-    offers: Offers
     estimates: Estimates
     about: Beliefs
     preference: Preference
     money: float
     """Utility per dollar that a budget adds."""
-    relaxed: tuple[str, ...]
-    excluded: tuple[Exclusion, ...]
     read: "_Read | None"
     """What the task's text says of the models, where it was read."""
 
+
+@dataclass(frozen=True)
+class Standing:
+    """The models that a decision is about, and what is expected of each: that is worked out once it is asked for."""
+
+    features: FloatArray
+    """Of the task."""
+    offers: Offers
+    relaxed: tuple[str, ...]
+    excluded: tuple[Exclusion, ...]
+    foresee: Callable[[], _Prospect]
+
+    @property
+    def estimates(self) -> Estimates:
+        """In the task's own units."""
+        return self._prospect.estimates
+
+    @property
+    def about(self) -> Beliefs:
+        """In utility."""
+        return self._prospect.about
+
+    @property
+    def preference(self) -> Preference:
+        """Makes the one of the other."""
+        return self._prospect.preference
+
     def logged(self, index: int) -> bytes:
         """The features, and behind them what the text was taken to say of the model at ``index``."""
-        told = self.read
+        told = self._prospect.read
         if told is None:
             return to_bytes(self.features)
         foretold = told.shift.foretold(told.text, float(told.plain[index]), index, self.offers.models[index])
@@ -75,7 +98,12 @@ class Standing:
     @property
     def paced(self) -> dict[str, float]:
         """What the log keeps of the budget's part in the decision."""
-        return {"money": self.money} if self.money else {}
+        money = self._prospect.money
+        return {"money": money} if money else {}
+
+    @cached_property
+    def _prospect(self) -> _Prospect:
+        return self.foresee()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,28 +145,42 @@ class Standings:
     def of(self, task: Task, posterior: Posterior, calling: Calling | None, *, deciding: bool = False) -> Standing:
         """The eligible models, or the one that the request names whatever the limits, and what is expected of them."""
         features = _features(task)
+        relaxed: tuple[str, ...] = ()
+        excluded: tuple[Exclusion, ...] = ()
+        known: tuple[Estimates, _Read | None] | None = None
         if calling is not None and calling.model is not None:
-            return self._named(task, features, posterior, calling, calling.model)
+            offers, deciding = self._named(posterior, calling, calling.model), False
+        else:
+            models, offers, excluded = self._able(task, posterior, calling)
+            if task.limited:
+                estimates, read = self._estimates(task, features, posterior, offers)
+                limited = within_limits(models, task, _forecast(task, estimates))
+                relaxed, excluded = limited.relaxed, excluded + limited.excluded
+                if len(limited.keep) < len(models):
+                    offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
+                    read = None if read is None else read.take(limited.keep)
+                known = estimates, read
+        preference = self.preference(task.weights)
+
+        def foresee() -> _Prospect:
+            estimates, read = known or self._estimates(task, features, posterior, offers)
+            return self._prospect(offers, estimates, read, preference, deciding=deciding)
+
+        return Standing(features, offers, relaxed, excluded, foresee)
+
+    def _able(self, task: Task, posterior: Posterior, calling: Calling | None) -> tuple[Sequence[Model], Offers, tuple[Exclusion, ...]]:
+        """The models that can do a task, and those that are left out."""
         view = self._current_view(posterior, callable_only=calling is not None)
         screened = view.screen.apply(task)
-        index, excluded = screened.index, screened.excluded
+        index, models, excluded = screened.index, screened.models, screened.excluded
         offers = view.offers if len(index) == len(view.offers.models) else view.offers.take(index)
-        models = screened.models
         if calling is not None and calling.resting and (out := [i for i, name in enumerate(screened.ids) if name in calling.resting]):
             excluded += tuple(calling.exclusion(screened.ids[i]) for i in out)
             keep = [i for i in range(len(models)) if i not in set(out)]
             offers, models = offers.take(keep), tuple(models[i] for i in keep)
-        estimates, read = self._estimates(task, features, posterior, offers)
-        relaxed: tuple[str, ...] = ()
-        if task.limited:
-            limited = within_limits(models, task, _forecast(task, estimates))
-            relaxed, excluded = limited.relaxed, excluded + limited.excluded
-            if len(limited.keep) < len(models):
-                offers, estimates = offers.take(limited.keep), estimates.take(limited.keep)
-                read = None if read is None else read.take(limited.keep)
-        return self._standing(task, features, offers, estimates, relaxed, excluded, read, deciding=deciding)
+        return models, offers, excluded
 
-    def _named(self, task: Task, features: FloatArray, posterior: Posterior, calling: Calling, model_id: str) -> Standing:
+    def _named(self, posterior: Posterior, calling: Calling, model_id: str) -> Offers:
         model = self.catalog.get(model_id)
         if model.retired:
             raise NoEligibleModel("this model is retired", field="model", remedy="GET /v1/models lists those in use; auto chooses one")
@@ -146,30 +188,17 @@ class Standings:
             raise ProviderUnavailable(f"the provider {model.provider} cannot be called", field="model", remedy=remedy)
         if model_id in calling.resting:
             raise busy("this model failed repeatedly and rests", calling.resting[model_id])
-        offers = offers_of((model,), posterior)
-        estimates, read = self._estimates(task, features, posterior, offers)
-        return self._standing(task, features, offers, estimates, (), (), read)
+        return offers_of((model,), posterior)
 
-    def _standing(
-        self,
-        task: Task,
-        features: FloatArray,
-        offers: Offers,
-        estimates: Estimates,
-        relaxed: tuple[str, ...],
-        excluded: tuple[Exclusion, ...],
-        read: _Read | None,
-        *,
-        deciding: bool = False,
-    ) -> Standing:
-        preference, money = self.preference(task.weights), 0.0
+    def _prospect(self, offers: Offers, estimates: Estimates, read: _Read | None, preference: Preference, *, deciding: bool) -> _Prospect:
+        money = 0.0
         about = beliefs(offers, estimates, preference)
         if self._money is not None and len(offers.models):
             money = self._money.price(about.mean, about.sd, estimates.cost) if deciding else self._money.utility_per_usd
             if money:
                 preference = replace(preference, cost_per_usd=preference.cost_per_usd + money)
                 about = beliefs(offers, estimates, preference)
-        return Standing(features, offers, estimates, about, preference, money, relaxed, excluded, read)
+        return _Prospect(estimates, about, preference, money, read)
 
     def cost_at_most(self, task: Task, posterior: Posterior, model_id: str) -> float | None:
         """USD, one-sided 95 % of a call; None where nobody knows."""

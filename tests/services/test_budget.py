@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from learning.arrays import FloatArray
 from learning.learner import Learner
 from learning.pacing import Pacer
 from router.config import Settings
@@ -11,7 +12,7 @@ from router.domain.catalog import load_shipped
 from router.domain.events import Committed, Regime, Write
 from router.domain.ids import new_id
 from router.domain.offers import facts_of
-from router.domain.tasks import Task
+from router.domain.tasks import Constraints, Task
 from router.parts import routing_rules
 from router.recomputing import decide_again
 from router.services.routing import RoutingService
@@ -72,3 +73,33 @@ def test_without_a_budget_nothing_is_said(parts) -> None:
     free = RoutingService(Nowhere(), rules, posterior=learner.posterior, clock=lambda: 1.0, new_id=new_id)
     free.use_catalog(catalog)
     assert "money" not in free.decide(Task("classification", 1_000)).request
+
+
+class Priced:
+    """Money at a price of its own, which counts how often a decision asks for it."""
+
+    utility_per_usd = 0.0
+    asked = 0
+
+    def price(self, utility: FloatArray, sd: FloatArray, cost: FloatArray) -> float:
+        self.asked += 1
+        return 7.0
+
+
+@pytest.mark.parametrize(("models", "at_once"), [(1, 0), (2, 1)])
+def test_expectations_wait_for_the_description_where_there_is_no_choice(parts, models: int, at_once: int) -> None:
+    _, _, rules, catalog, learner = parts
+    money = Priced()
+    routing = RoutingService(Nowhere(), rules, posterior=learner.posterior, clock=lambda: 1.0, new_id=new_id, money=money)
+    routing.use_catalog(catalog)
+    allowed = frozenset(model.id for model in catalog.active[:models])
+    drawn = routing.draw(Task("classification", 1_000, constraints=Constraints(models=allowed)))
+    assert money.asked == at_once
+    decision = drawn.described()
+    assert money.asked == 1
+    assert (decision.model, set(decision.eligible)) == (drawn.model, allowed)
+    assert decision.propensity == decision.propensities[decision.eligible.index(decision.model)]
+    assert (decision.propensities == (1.0,)) is (models == 1)
+    assert decision.request["money"] == 7.0
+    assert decision.expected is not None
+    assert (decision.policy, decision.forced) == ("thompson", False)
