@@ -136,7 +136,7 @@ class Streamed:
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         async with aclosing(self._events) as events:
-            piece = self._chunk({"role": "assistant", "content": "", "refusal": None})
+            piece, begun = self._chunk({"role": "assistant", "content": "", "refusal": None}), False
             try:
                 async for event in events:
                     if isinstance(event, Served):
@@ -144,6 +144,9 @@ class Streamed:
                     elif not isinstance(event, Opened):
                         piece += self._chunk(_delta(event))
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    if not begun:
+                        begun = True
+                        await asyncio.sleep(0)  # what is sent leaves when the loop's turn ends: pieces that came right behind can wait
                     piece = b""
             except RouterError as exc:
                 piece = b"data: " + _encode({"error": _error(exc)}) + b"\n\n"
