@@ -87,7 +87,8 @@ def select_model(
     ``database_url``: the log to learn from (``sqlite:///FILE``); without it, what is published about the models decides.
     Weights and references that are not given are the settings', as for the service.
 
-    Raises ``NoEligibleModel`` where nothing is eligible and ``allow_fallback`` is false, ``TaskInvalid`` naming the argument,
+    Raises ``NoEligibleModel`` where nothing is eligible and ``allow_fallback`` is false, or ``models``, ``exclude`` and ``providers`` leave
+    nobody who might fall back, ``TaskInvalid`` naming the argument,
     ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
 
     >>> from router import select_model
@@ -96,8 +97,8 @@ def select_model(
     True
     >>> chosen.fallback, 0 < chosen.confidence <= 1, len(chosen.alternatives) > 0
     (False, True, True)
-    >>> select_model("classification", "short", models=["nobody/nothing"]).reason  # doctest: +ELLIPSIS
-    'fallback: no model is eligible (not_allowed left out ...)'
+    >>> select_model("classification", 90_000_000).reason  # doctest: +ELLIPSIS
+    'fallback: no model is eligible (context_window left out ...)'
     """
     speed, latency = _speed(speed_requirement)
     chooses = selector(database_url)

@@ -8,7 +8,7 @@ from router.domain.catalog import Catalog
 from router.domain.decisions import Exclusion
 from router.domain.models import Model
 from router.domain.prices import token_rates
-from router.domain.tasks import Task
+from router.domain.tasks import Constraints, Task
 from router.errors import NoEligibleModel, ProviderUnavailable
 
 
@@ -22,7 +22,8 @@ def fallback_model(
 ) -> Model:
     """The configured model, else the active one that reads the task's input, has the widest window and the lowest price.
 
-    Raises ``ProviderUnavailable``, ``AllModelsBusy``, ``NoEligibleModel`` where none may answer.
+    Limits on cost, latency, quality and abilities are given up for it, the request's own lists of models and providers never: they say
+    who may see the task. Raises ``ProviderUnavailable``, ``AllModelsBusy``, ``NoEligibleModel`` where none may answer.
     """
     if calling is not None and not any(model.id not in unavailable for model in catalog.active):
         raise ProviderUnavailable("no provider can be called", field="model", remedy=remedies(unavailable.values()))
@@ -34,22 +35,41 @@ def fallback_model(
             field="constraints",
             remedy="relax the limit that excludes most, or allow the fallback model with allow_fallback = true",
         )
-    active = catalog.active
-    if calling is not None and active:
-        active = tuple(m for m in active if m.id not in unavailable and m.id not in calling.resting)
+    if not catalog.active:
+        raise NoEligibleModel("the catalogue has no active model", field="models", remedy="add one with POST /v1/models")
+    active = tuple(model for model in catalog.active if _allowed(model, task.constraints))
+    if not active:
+        raise NoEligibleModel(
+            f"no model is eligible, nor may a fallback answer: {tally(excluded)}",
+            field="constraints",
+            remedy="allow another model or provider, or exclude fewer",
+        )
+    if calling is not None:
+        callable_ = tuple(model for model in active if model.id not in unavailable)
+        if not callable_:
+            told = remedies(unavailable[model.id] for model in active)
+            raise ProviderUnavailable("no model that the request allows can be called", field="constraints", remedy=told)
+        active = tuple(model for model in callable_ if model.id not in calling.resting)
         if not active:
-            raise busy("every model that can be called failed repeatedly and rests", min(calling.resting.values()))
+            waits = min(calling.resting[model.id] for model in callable_)
+            raise busy("every model that the request allows and that can be called failed repeatedly and rests", waits)
     found = next((model for model in active if model.id == configured), None)
     if found is not None:
         return found
-    if not active:
-        raise NoEligibleModel("the catalogue has no active model", field="models", remedy="add one with POST /v1/models")
 
     def rank(model: Model) -> tuple[bool, bool, float, str]:
         price = math.inf if (rates := token_rates(model.price)) is None else sum(rates)
         return (not task.modalities <= model.modalities, model.context_window < task.context_tokens, price, model.id)
 
     return min(active, key=rank)
+
+
+def _allowed(model: Model, limits: Constraints) -> bool:
+    return (
+        (limits.models is None or model.id in limits.models)
+        and model.id not in limits.exclude
+        and (limits.providers is None or model.provider in limits.providers)
+    )
 
 
 def tally(excluded: tuple[Exclusion, ...]) -> str:

@@ -24,7 +24,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"task_type": "quick_qa", "speed": "fast", "weights": {"cost": 2.0}},
     {"task_type": "quick_qa", "explore": False},
     {"task_type": "classification", "policy": "linucb", "expected_output_tokens": 20, "constraints": {"exclude": [MODELS[0]]}},
-    {"task_type": "translation_of_runes", "constraints": {"models": ["nobody/nothing"]}},
+    {"task_type": "translation_of_runes", "context_tokens": 90_000_000},
 ]
 
 
