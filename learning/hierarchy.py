@@ -296,7 +296,7 @@ def arm_posteriors(
     centre : FloatArray
         (n, d) prior mean zeta + e_0 beta g_m.
     prior_precision : FloatArray
-        (d,) diagonal of D^-1.
+        (n, d) diagonal of each model's D^-1.
 
     Returns
     -------
@@ -305,5 +305,21 @@ def arm_posteriors(
     covariance : FloatArray
         (n, d, d)
     """
-    covariance: FloatArray = np.linalg.inv(information + np.diag(prior_precision)).astype(np.float64, copy=False)
+    covariance: FloatArray = np.linalg.inv(information + prior_precision[:, :, None] * np.eye(_D)).astype(np.float64, copy=False)
     return (covariance @ (moment + prior_precision * centre)[:, :, None])[:, :, 0], covariance
+
+
+def inherited(moment: FloatArray, precision: FloatArray, model_var: float, likeness: float) -> tuple[float, float]:
+    """Prior mean and variance of the level deviation u of a newcomer, given the evidence about those of k models of its kin.
+
+    Within a kin, u = f + w with f ~ N(0, rho D) shared and w ~ N(0, (1 - rho) D) own, rho the ``likeness`` and D the ``model_var``.
+
+    Parameters
+    ----------
+    moment, precision : FloatArray
+        (k,) what each model's own evidence alone says of its u: precision >= 0, and precision times mean.
+    """
+    own = (1.0 - likeness) * model_var
+    blurred = 1.0 + own * precision
+    known = 1.0 / (likeness * model_var) + float((precision / blurred).sum())
+    return float((moment / blurred).sum()) / known, own + 1.0 / known

@@ -13,7 +13,7 @@ import numpy as np
 
 from learning.arrays import FloatArray
 from learning.drift import Alarm, Incident, Watch
-from learning.facts import ArmFacts, covariate
+from learning.facts import ArmFacts, covariate, elders
 from learning.hierarchy import Common
 from learning.index import Names
 from learning.observations import Call, Observation
@@ -145,11 +145,12 @@ class Learner:
         self.align()
 
     def align(self) -> None:
-        """Give every model of the statistics its covariate; what is derived follows when it is read."""
+        """Give every model of the statistics its covariate and its elders; what is derived follows when it is read."""
         models = self.statistics.models
         for state in self._targets:
             state.stale = True
             state.covariate = np.array([covariate(state.target, self._facts.get(m)) for m in models])
+            state.elders = elders(state.target, models, self._facts, self.joined)
         self._arm_count = len(models)
         self._layout = self._posterior = self._billed = self._failures = None
 

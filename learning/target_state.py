@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from learning.arrays import FloatArray, IntArray
+from learning.facts import likeness
 from learning.features import N_FEATURES
-from learning.hierarchy import Cells, Common, arm_posteriors, fit, pool_cells, start
+from learning.hierarchy import Cells, Common, arm_posteriors, fit, inherited, pool_cells, start
 from learning.posterior import TargetPosterior
 from learning.statistics import Statistics
 from learning.targets import PRIORS, Prior, Target
@@ -35,9 +36,12 @@ class TargetState:
         self.since_fit = 0
         self.total = 0
         self.covariate = np.zeros(0)
+        self.elders: dict[int, list[int]] = {}
+        """Of every newcomer with kin, those it starts from, in the order of joining; see ``learning.facts.elders``."""
         self.coefficients = np.zeros((0, N_FEATURES))
         self.covariance = np.zeros((0, N_FEATURES, N_FEATURES))
-        self.precision = np.ones(N_FEATURES)
+        self.precision = np.ones((0, N_FEATURES))
+        self.shift = np.zeros(0)
         self.cells_of: list[list[int]] = []
         self.common_variance = np.zeros((0, 1))
         self.joint = np.zeros((0, 0))
@@ -108,7 +112,8 @@ class TargetState:
         self.cells_of = [[] for _ in range(K)]
         for c in range(C):
             self.cells_of[cells.model[c]].append(c + 1)
-        self.precision = 1.0 / self.common.model_var
+        self.precision = np.tile(1.0 / self.common.model_var, (K, 1))
+        self.shift = np.zeros(K)
         self.coefficients = np.zeros((K, d))
         self.covariance = np.zeros((K, d, d))
         self.common_variance = np.zeros((K, cells.n_tasks + 1))
@@ -136,18 +141,41 @@ class TargetState:
         return ease, noise
 
     def _set_models(self, models: Iterable[int]) -> None:
-        """Recompute models from their cells alone, so that a restored state equals the live one bit for bit."""
-        which = list(models)
-        if not which:
-            return
-        own = [self.cells_of[m] for m in which]
-        information = np.array([self.cell_information[c].sum(axis=0) for c in own])
-        moment = np.array([self.cell_moment[c].sum(axis=0) for c in own])
-        centre = np.tile(self.common.zeta, (len(which), 1))
-        centre[:, 0] += self.common.beta * self.covariate[which]
-        self.coefficients[which], self.covariance[which] = arm_posteriors(information, moment, centre, self.precision)
+        """Recompute models from their cells and their elders', so that a restored state equals the live one bit for bit."""
+        which = set(models)
+        for newcomer, before in self.elders.items():
+            if not which.isdisjoint(before):
+                which.add(newcomer)
+        if plain := sorted(which.difference(self.elders)):
+            self._solve(plain)
+        for newcomer in self.elders:
+            if newcomer in which:
+                self._inherit(newcomer)
+                self._solve([newcomer])
         if self.target is Target.QUALITY:  # the only one whose level is reported with what all models share
             self.unspread.update(which)
+
+    def _solve(self, models: list[int]) -> None:
+        own = [self.cells_of[m] for m in models]
+        information = np.array([self.cell_information[c].sum(axis=0) for c in own])
+        moment = np.array([self.cell_moment[c].sum(axis=0) for c in own])
+        centre = np.tile(self.common.zeta, (len(models), 1))
+        centre[:, 0] = self._level(models) + self.shift[models]
+        self.coefficients[models], self.covariance[models] = arm_posteriors(information, moment, centre, self.precision[models])
+
+    def _level(self, models: list[int]) -> FloatArray:
+        """(n,) what the published facts say of models' levels."""
+        level: FloatArray = self.common.zeta[0] + self.common.beta * self.covariate[models]
+        return level
+
+    def _inherit(self, newcomer: int) -> None:
+        """Start a newcomer where the evidence of its elders puts it."""
+        before = self.elders[newcomer]
+        posterior, prior = 1.0 / self.covariance[before, 0, 0], self.precision[before, 0]
+        moment = posterior * (self.coefficients[before, 0] - self._level(before)) - prior * self.shift[before]
+        precision = np.maximum(posterior - prior, 0.0)
+        self.shift[newcomer], variance = inherited(moment, precision, float(self.common.model_var[0]), likeness(self.target))
+        self.precision[newcomer, 0] = 1.0 / variance
 
     def _spread_common(self, n_columns: int) -> None:
         """Covariance of (zeta, beta, b) with a column for every type; one seen after the fit, or never, brings its own ease."""
@@ -170,7 +198,7 @@ class TargetState:
             level[row, task[own - 1]] = self.cell_information[own, 0]
         gain = self.covariance[models]
         follow = np.empty((n, len(self.joint), d))
-        follow[:, :d] = self.precision[:, None] * gain
+        follow[:, :d] = self.precision[models][:, :, None] * gain
         follow[:, d] = self.covariate[models, None] * follow[:, 0]
         follow[:, d + 1 :] = -(level @ gain)
         spread = self.joint @ follow

@@ -256,7 +256,7 @@ class ModelIn(Body):
 
     id: ModelId = Field(description="provider/name; never changes.")
     family: Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=64)] | None = Field(
-        default=None, description="What is learned is pooled over a family. The model's name if left out."
+        default=None, description="No model judges its own family's answers. The model's name if left out."
     )
     context_window: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = Field(description="Tokens of input and output together.")
     max_output_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None

@@ -159,7 +159,7 @@ def validated(model: Model) -> Model:
         raise TaskInvalid(
             f"model {model.id!r}: family is empty",
             field="family",
-            remedy="name the family, e.g. 'llama-3.1': what is learned is pooled over it",
+            remedy="name the family, e.g. 'llama-3.1': no model judges its own family's answers",
         )
     if Modality.TEXT not in model.modalities:
         raise TaskInvalid(

@@ -11,7 +11,7 @@ from learning.features import TYPICAL_OUTPUT_TOKENS
 from learning.posterior import Posterior
 from router.domain.models import Model
 from router.domain.prices import token_rates
-from router.domain.published import arena_rating
+from router.domain.published import arena_rating, canonical
 
 _PER_TOKEN = 1e-6
 
@@ -23,6 +23,8 @@ def facts_of(models: Iterable[Model]) -> dict[str, ArmFacts]:
             price_usd_per_mtok=None if (rates := token_rates(model.price)) is None else sum(rates) / 2,
             typical_latency_s=None if model.speed is None else model.speed.ttft_s + TYPICAL_OUTPUT_TOKENS / model.speed.output_tokens_per_s,
             rating=arena_rating(model.id),
+            weights=canonical(model.id),
+            host=model.provider,
         )
         for model in models
     }

@@ -27,7 +27,7 @@ from router.domain.hindsight import baselines, regret, summary
 from router.domain.incidents import described
 from router.domain.outcome_stream import Change, Stream, Weights, lay_out, model_means
 from router.domain.outcome_table import OutcomeTable
-from router.domain.published import arena_rating
+from router.domain.published import arena_rating, canonical
 from router.errors import TaskInvalid
 
 RECORDS_PER_DECISION = 3
@@ -328,7 +328,7 @@ def _policy(options: ReplayOptions, models: tuple[str, ...]) -> Policy:
 def _facts(stream: Stream, prices: FloatArray, period: int) -> dict[str, ArmFacts]:
     mean_cost = model_means(stream.table, stream.table.cost_usd)
     level = np.where(np.isnan(prices).any(axis=1), mean_cost / _ASSUMED_TOKENS, prices.mean(axis=1)) * stream.price[period] * 1e6
-    return {m: ArmFacts(_known(level[k]), rating=arena_rating(m)) for k, m in enumerate(stream.table.models)}
+    return {m: ArmFacts(_known(level[k]), rating=arena_rating(m), weights=canonical(m)) for k, m in enumerate(stream.table.models)}
 
 
 def _report(stream: Stream, options: ReplayOptions, run: _Pass, decisions_per_s: float) -> dict[str, Any]:

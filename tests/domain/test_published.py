@@ -46,6 +46,15 @@ def test_the_catalogue_tells_the_learner_what_was_published() -> None:
     assert level["a"] > level["c"] > level["b"]
 
 
+def test_the_same_weights_are_told_at_every_host() -> None:
+    facts = facts_of(load_shipped().active)
+    hosts: dict[str | None, set[str | None]] = {}
+    for known in facts.values():
+        hosts.setdefault(known.weights, set()).add(known.host)
+    assert hosts["llama-3-1-70b"] == {"cerebras", "deepinfra"}
+    assert {known.host for known in facts.values()} == {model.provider for model in load_shipped().active}
+
+
 def test_a_dated_version_takes_the_rating_of_its_time() -> None:
     assert arena_rating("gpt-4o-2024-11-20") == arena_rating("gpt-4o-2024-08-06")
     assert arena_rating("mistral-large-2403") == arena_rating("mistral-large-2402")

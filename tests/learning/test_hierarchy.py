@@ -140,7 +140,7 @@ def test_a_model_given_the_common_part_equals_a_dense_solve(dense: Dense, seed: 
     gram = np.array([x[task == t].T @ x[task == t] for t in range(n_tasks)])
     moment = np.array([x[task == t].T @ y[task == t] for t in range(n_tasks)])
     information, pooled, shrink = pool_cells(gram, moment, noise, cell_var)
-    own_mean, own_covariance = arm_posteriors(information.sum(axis=0)[None], pooled.sum(axis=0)[None], centre[None], 1.0 / variance)
+    own_mean, own_covariance = arm_posteriors(information.sum(axis=0)[None], pooled.sum(axis=0)[None], centre[None], 1.0 / variance[None])
     np.testing.assert_allclose(own_mean[0], mean[:D], atol=1e-9)
     np.testing.assert_allclose(own_covariance[0], covariance[:D, :D], atol=1e-9)
     effect = shrink * (moment[:, 0] - gram[:, :, 0] @ own_mean[0])
@@ -158,10 +158,10 @@ def test_covariances_are_symmetric_and_positive_definite(seed: int) -> None:
 
 def test_without_evidence_the_posterior_is_the_prior() -> None:
     information, moment = np.zeros((1, D, D)), np.zeros((1, D))
-    centre, precision = np.linspace(-1, 1, D)[None], np.linspace(1, 100, D)
+    centre, precision = np.linspace(-1, 1, D)[None], np.linspace(1, 100, D)[None]
     mean, covariance = arm_posteriors(information, moment, centre, precision)
     np.testing.assert_allclose(mean, centre, atol=1e-14)
-    np.testing.assert_allclose(covariance[0], np.diag(1 / precision), atol=1e-14)
+    np.testing.assert_allclose(covariance[0], np.diag(1 / precision[0]), atol=1e-14)
 
 
 def test_with_unlimited_evidence_a_model_is_its_least_squares_fit() -> None:
@@ -170,7 +170,7 @@ def test_with_unlimited_evidence_a_model_is_its_least_squares_fit() -> None:
     y = x @ rng.normal(size=D) + rng.normal(size=500)
     expected = np.linalg.lstsq(x, y, rcond=None)[0]
     many = 1e9
-    mean, _ = arm_posteriors(many * (x.T @ x)[None], many * (x.T @ y)[None], np.zeros((1, D)), np.full(D, 400.0))
+    mean, _ = arm_posteriors(many * (x.T @ x)[None], many * (x.T @ y)[None], np.zeros((1, D)), np.full((1, D), 400.0))
     np.testing.assert_allclose(mean[0], expected, atol=1e-6)
 
 
