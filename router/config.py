@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -17,6 +18,9 @@ from router.errors import ConfigurationInvalid
 PREFIX = "POINTSMAN_"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
 _SCHEMES = ("sqlite://", "postgresql://", "postgres://", "postgresql+psycopg://", "memory://")
+
+_EXAMPLES = {"policy_parameters": '{"epsilon": 0.05}', "provider_urls": '{"openai": "http://127.0.0.1:9000/v1"}'}
+"""Settings that are written as JSON."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -146,6 +150,13 @@ class Settings(BaseSettings):
             raise PydanticCustomError("database", "must start with sqlite:///, postgresql:// or memory://")
         return url
 
+    @field_validator("provider_urls")
+    @classmethod
+    def _web_addresses(cls, urls: dict[str, str]) -> dict[str, str]:
+        if bad := sorted(name for name, url in urls.items() if not re.match(r"https?://[^/\s]", url)):
+            raise PydanticCustomError("url", "the addresses of {names} must start with http:// or https://", {"names": ", ".join(bad)})
+        return urls
+
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
         if self.weight_quality + self.weight_cost + self.weight_latency == 0:
@@ -236,9 +247,10 @@ def examine(**overrides: Any) -> tuple[Settings | None, list[ConfigurationInvali
         settings = Settings(**overrides)
     except ValidationError as exc:
         return None, problems + [_invalid(error) for error in exc.errors(include_url=False, include_context=False, include_input=False)]
-    except SettingsError:
-        remedy = f"write it as a JSON object, e.g. {PREFIX}POLICY_PARAMETERS='{{\"epsilon\": 0.05}}'"
-        return None, [*problems, ConfigurationInvalid("a structured setting is not valid JSON", field="policy_parameters", remedy=remedy)]
+    except SettingsError as exc:  # names the field, and nothing of the value
+        field = next((name for name in _EXAMPLES if f'"{name}"' in str(exc)), "policy_parameters")
+        remedy = f"write it as a JSON object, e.g. {PREFIX}{field.upper()}='{_EXAMPLES[field]}'"
+        return None, [*problems, ConfigurationInvalid("a structured setting is not valid JSON", field=field, remedy=remedy)]
     return settings, problems
 
 

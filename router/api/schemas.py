@@ -128,7 +128,9 @@ class RouteRequest(Body):
     ) = Field(default=None, description="Numbers, or best, balanced, cheap or fast.")
     policy: Name | None = Field(default=None, description="Name of a registered policy instead of the service's own.")
     explore: bool = Field(default=True, description="false: take the model with the best expected utility.")
-    allow_fallback: bool = Field(default=True, description="false: answer 422 instead of the fallback where no model is eligible.")
+    allow_fallback: bool = Field(
+        default=True, description="Where no model is eligible, the fallback answers, of the models and providers allowed here; false: 422."
+    )
     episode_id: Id | None = Field(default=None, description="Groups the decisions of one run; feedback can be given to the whole.")
     tags: Annotated[dict[Name, Line], Field(max_length=16)] = Field(
         default_factory=dict, description="Stored with the decision: no text of a prompt."

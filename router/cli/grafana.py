@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from router.cli.output import print_line
+from router.errors import ConfigurationInvalid
 
 FILE = Path(__file__).parents[1] / "dashboard" / "grafana.json"
 
@@ -21,5 +22,9 @@ def grafana(
     if output is None:
         print(board, end="")
         return
-    output.write_text(board, "utf-8")
+    try:
+        output.write_text(board, "utf-8")
+    except OSError as exc:
+        remedy = "name a file in a folder that exists"
+        raise ConfigurationInvalid(f"the dashboard cannot be written ({exc.strerror})", field="output", remedy=remedy) from exc
     print_line(f"wrote {output}: import it in Grafana (Dashboards, New, Import)")

