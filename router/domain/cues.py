@@ -1,7 +1,8 @@
 """The cues of the task types, and for each way of a pattern the words without which it cannot occur.
 
 Looking for a word costs a hundredth of looking for a pattern, and most texts hold hardly any of the words. Nor are they looked for one
-by one: each is filed under a piece of it that few others have, and looked for where the text has that piece.
+by one: each is filed under a piece of it that few others have, and looked for where the text has that piece. Pieces hold no blanks, so that
+what a text says again and again is cut up once.
 """
 
 import re
@@ -52,7 +53,7 @@ class _Index:
     """What of the cues may be in a text."""
 
     always: tuple[tuple[int, Way], ...]
-    """Ways whose words are too short or not known, with the number of the cue."""
+    """Ways whose words have no piece or are not known, with the number of the cue."""
     words: dict[str, list[tuple[str, _Patterns]]]
     """By a piece that each word has: the words, each with the ways that it may be the beginning of."""
 
@@ -85,7 +86,7 @@ def _holds(text: str, way: Way) -> bool:
 
 
 def _pieces(text: str) -> set[str]:
-    return {text[i : i + _PIECE] for i in range(len(text) - _PIECE + 1)}
+    return {run[i : i + _PIECE] for run in set(text.split()) for i in range(len(run) - _PIECE + 1)}
 
 
 @cache
@@ -94,7 +95,7 @@ def _index() -> _Index:
     by_word: dict[str, _Patterns] = {}
     for cue, (_, _, ways) in enumerate(cues()):
         for way in ways:
-            if way.words is None or any(len(word) < _PIECE for word in way.words):
+            if way.words is None or not all(map(_pieces, way.words)):
                 always.append((cue, way))
             else:
                 for word in way.words:
