@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.gateway.load import crowd, paced
-from benchmarks.gateway.servers import FIRST_TOKEN_S, Server, running, upstream
+from benchmarks.gateway.servers import FIRST_TOKEN_S, Server, keep_beside_upstream, running, upstream
 from benchmarks.route import cpu_s
 
 Figures = dict[str, float]
@@ -106,6 +106,7 @@ def main() -> None:
         args.litellm = None
     folder = Path(tempfile.mkdtemp())
     try:
+        keep_beside_upstream()
         with running(folder, args.litellm) as servers:
             result = measure(servers, args)
     finally:

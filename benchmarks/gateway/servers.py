@@ -1,6 +1,8 @@
 """The servers that are compared: a local upstream, Pointsman in front of it, and LiteLLM's proxy where it is installed.
 
-The upstream shares a core with the load, the servers in front of it have the other one.
+The upstream shares a core with the load, the servers in front of it have the other one. The load has to be held there: a server that
+writes wakes its caller, whom the kernel likes to put on the writer's core, and there it would read the first byte only once the server has
+done with the rest of the stream, which a caller elsewhere does not wait for.
 """
 
 import json
@@ -19,6 +21,8 @@ from benchmarks.route import free_port, pinned
 
 TEXT = " ".join(["word"] * 32)
 """The question and the answer: 32 tokens, in 8 pieces where it is streamed."""
+_SERVERS, _LOAD = 0, 1
+"""Cores."""
 FIRST_TOKEN_S = 0.05
 """Of the model ``slow``; no provider is faster than about twice that."""
 CATALOG = """
@@ -69,6 +73,12 @@ class Server:
         return body | {"model": "auto", "router": {"constraints": {"models": [name]}}} if self.routes else body
 
 
+def keep_beside_upstream() -> None:
+    """Hold this process, which makes the load, where ``start`` puts the upstream."""
+    if pinned(_LOAD, []):
+        os.sched_setaffinity(0, {_LOAD})
+
+
 def upstream(port_file: str) -> None:
     """Serve the upstream until killed."""
     from router.testing import Scenario, Stub
@@ -89,7 +99,7 @@ def running(folder: Path, litellm: Path | None, *, environ: dict[str, str] | Non
     started: list[subprocess.Popen[bytes]] = []
     try:
         port_file = folder / "upstream"
-        started.append(start(1, [sys.executable, "-m", "benchmarks.gateway", "--serve-upstream", str(port_file)], folder, {}))
+        started.append(start(_LOAD, [sys.executable, "-m", "benchmarks.gateway", "--serve-upstream", str(port_file)], folder, {}))
         while not port_file.exists():
             time.sleep(0.05)
         url = port_file.read_text()
@@ -112,7 +122,7 @@ def _pointsman(started: list[subprocess.Popen[bytes]], folder: Path, url: str, e
         "POINTSMAN_PROVIDERS": "local",
         "POINTSMAN_PROVIDER_URLS": json.dumps({"local": url}),
     }
-    started.append(start(0, [sys.executable, "-m", "router.cli", "serve", "--port", str(port)], folder, settings | environ))
+    started.append(start(_SERVERS, [sys.executable, "-m", "router.cli", "serve", "--port", str(port)], folder, settings | environ))
     wait_for(f"http://127.0.0.1:{port}/readyz", started[-1])
     return Server(f"http://127.0.0.1:{port}/v1", "local/", started[-1].pid, routes=True)
 
@@ -121,7 +131,7 @@ def _litellm(started: list[subprocess.Popen[bytes]], folder: Path, url: str, pro
     config, port = folder / "litellm.yaml", free_port()
     config.write_text(PROXY.format(url=url))
     command = [str(program), "--config", str(config), "--port", str(port), "--num_workers", "1"]
-    started.append(start(0, command, folder, OPEN_PROXY))
+    started.append(start(_SERVERS, command, folder, OPEN_PROXY))
     wait_for(f"http://127.0.0.1:{port}/health/liveliness", started[-1])
     return Server(f"http://127.0.0.1:{port}/v1", "local/", started[-1].pid)
 
