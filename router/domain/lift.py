@@ -11,7 +11,6 @@ from learning.evaluation.experiments import lift_terms, ratio_evidence
 from learning.evaluation.intervals import Interval, always_valid
 from router.domain.evaluation import NAMES
 
-ROUTED, BASELINE = "routed", "baseline"
 LEAST_HELD = 30
 """Units of the baseline below which nothing is claimed."""
 _STRANGE = 2.0

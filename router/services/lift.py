@@ -6,7 +6,8 @@ import numpy as np
 
 from router.domain.evaluation import worth
 from router.domain.events import DecisionRecord
-from router.domain.lift import BASELINE, Lift, Unit, report
+from router.domain.holdback import BASELINE
+from router.domain.lift import Lift, Unit, report
 from router.domain.recall import result_of, weights_of
 from router.ports import Store
 

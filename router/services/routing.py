@@ -26,7 +26,7 @@ from router.domain.episodes import Kept, keep
 from router.domain.events import Committed, Write
 from router.domain.explanation import Weighed, alternatives, expected, reason_of, weighed
 from router.domain.fallback import fallback_model, tally
-from router.domain.lift import BASELINE, ROUTED
+from router.domain.holdback import BASELINE, arm_of
 from router.domain.orchestration import Outlook
 from router.domain.pins import Pin
 from router.domain.routing_rules import RoutingRules
@@ -38,8 +38,6 @@ from router.services.standing import Money, Standing, Standings
 _GREEDY = Greedy()
 _CERTAIN = np.array([SCALE])
 """The weights of the only model."""
-_HOLDBACK = b"pointsman holdback"
-"""Makes the arms of the holdback: the same whatever the salt."""
 
 
 class Purse(Protocol):
@@ -162,10 +160,11 @@ class RoutingService:
             return Drawn(fallen.model, lambda: fallen)
         decision_id, taken = self._new_id("dec"), self._taken(task, standing, posterior)
         free = named is None and spent is None
-        pin = self._pinned(task, standing) if free else None
-        arm = self._arm(task, decision_id) if free and pin is None else None
+        rule = self._rules.pins.get(task.task_type) if free else None
+        pin = None if rule is None else rule.choice(task.task_type, models)
+        arm = arm_of(task, decision_id, self._rules.holdback_share) if free and pin is None else None
         u, kept, name, forced, reason = 0, None, policy.name, True, ""
-        told: dict[str, Any] = {}
+        told: dict[str, Any] = {} if arm is None else {"arm": arm, "held_back": self._rules.holdback_share}
         if named is not None:
             index, propensities, name = 0, np.ones(1), "named"
             reason = "the request names this model"
@@ -181,10 +180,11 @@ class RoutingService:
             reason = f"held back: {self._rules.holdback_share:.0%} of the traffic goes to the baseline, to measure what routing gains"
         elif (kept := self._kept(task, standing, calling)) is not None:
             index, propensities, name = kept.index, np.eye(len(models))[kept.index], "episode"
-            reason, told = kept.reason, {"kept": kept.told}
+            reason, told = kept.reason, told | {"kept": kept.told}
         else:
             u = self._draw(decision_id)
-            choice, told = self._draw_one(policy, standing, u)
+            choice, allowed = self._draw_one(policy, standing, u)
+            told |= allowed
             index, propensities, forced = choice.index, choice.propensities, False
 
         def described() -> Decision:
@@ -194,7 +194,7 @@ class RoutingService:
                 **taken,
                 id=decision_id,
                 features=standing.logged(index),
-                request=asked(task, u, self._rules) | self._experiment(arm) | standing.paced | told,
+                request=asked(task, u, self._rules) | standing.paced | told,
                 eligible=models,
                 propensities=tuple(propensities.tolist()),
                 model=models[index],
@@ -235,16 +235,6 @@ class RoutingService:
                 retry_after_s=max(1.0, standing.ends_at - self._clock()),
             )
         return standing
-
-    def _arm(self, task: Task, decision_id: str) -> str | None:
-        """The arm of the holdback experiment; None outside it. A whole episode is in one arm, on every service and after every restart."""
-        if not self._rules.holdback_share or task.policy is not None:
-            return None
-        unit = task.episode_id or decision_id
-        return BASELINE if uniform_draw(_HOLDBACK, unit) < self._rules.holdback_share * SCALE else ROUTED
-
-    def _experiment(self, arm: str | None) -> dict[str, Any]:
-        return {} if arm is None else {"arm": arm, "held_back": self._rules.holdback_share}
 
     def consider(self, task: Task, calling: Calling) -> Considered | None:
         """What is expected of each eligible model, and with which probability it would be drawn; None where none is eligible."""
@@ -337,18 +327,6 @@ class RoutingService:
             "tags": task.tags,
             "excluded": standing.excluded,
         }
-
-    def _pinned(self, task: Task, standing: Standing) -> tuple[int, str] | None:
-        """The model that the rules file says, and the reason; None where it says none that is eligible."""
-        pin = self._rules.pins.get(task.task_type)
-        if pin is None:
-            return None
-        models = standing.offers.models
-        found = next((model for model in pin.models if model in models), None)
-        if found is None:
-            return None
-        place = "its primary model" if found == pin.models[0] else f"{pin.models[0]} is not eligible here"
-        return list(models).index(found), f"the rules pinned as {pin.digest[:12]} decide {task.task_type}: {place}"
 
     def _kept(self, task: Task, standing: Standing, calling: Calling | None) -> Kept | None:
         if calling is None or calling.last is None or calling.last.model not in standing.offers.models:
