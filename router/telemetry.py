@@ -32,13 +32,14 @@ def release() -> str:
 def configure(level: str = "info", style: Literal["json", "console"] = "json") -> None:
     """Send every log line, the web server's included, to standard error in one shape."""
     threshold = LEVELS[level]
+    for_people = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             describe_exception,
             withhold,
-            structlog.processors.JSONRenderer(serializer=_to_json) if style == "json" else structlog.dev.ConsoleRenderer(),
+            structlog.processors.JSONRenderer(serializer=_to_json) if style == "json" else for_people,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer) if style == "json" else structlog.PrintLoggerFactory(sys.stderr),

@@ -11,7 +11,19 @@ import typer
 if TYPE_CHECKING:
     from router.config import Settings
 
-DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="sqlite:///FILE, postgresql://... or memory:// (kept nowhere).")]
+
+def _log_beside(url: str | None) -> str | None:
+    """Have whatever opens the database log to standard error: standard output belongs to the answer, which may be JSON or YAML."""
+    from router import telemetry
+
+    telemetry.configure("warning", "console")
+    return url
+
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database-url", callback=_log_beside, help="sqlite:///FILE, postgresql://... or memory:// (kept nowhere)."),
+]
 
 
 def serve(

@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from learning.features import SCHEMA_VERSION
 from router.cli.app import app
 from router.config import Settings
+from router.domain.events import Regime, Snapshot
+from router.domain.models import Model, Price
+from router.storage import schema
+from router.storage.sql import SqlStore
 from tests.cli.conftest import Command
 from tests.end_to_end.service import environment
+from tests.services.evidence import play
 
 COMMANDS = (
     "serve", "demo", "replay",
@@ -202,3 +208,21 @@ def test_a_model_that_was_added_to_the_database_may_be_named_in_the_settings(
     assert pointsman("models", "add", file).status == 0
     monkeypatch.setenv("POINTSMAN_FALLBACK_MODEL", "acme/own")
     assert pointsman("config", "check").status == 0
+
+
+def test_what_goes_wrong_beside_an_answer_is_told_on_standard_error(pointsman: Command, tmp_path: Path) -> None:
+    """A snapshot of another release is told of and passed over; the answer stays JSON or YAML."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    schema.upgrade(url)
+    store = SqlStore(url)
+    model = Model("a/one", "a", "one", "one", 8_000, price=Price(1.0, 2.0))
+    play(store, "quick_qa", "a/one", [0.5])
+    store.commit([Regime("c1", "p1", {}, (model,), 1.0)])
+    store.save_snapshot(Snapshot(store.last_seq(), SCHEMA_VERSION, "digest", b"of another release", 1.0))
+    store.close()
+    told = pointsman("guide", "--json", "--database-url", url)
+    assert (told.status, told.json["seq"]) == (0, 4)
+    assert "training.snapshot_ignored" in told.err
+    exported = pointsman("rules", "export", "--database-url", url)
+    assert exported.out.startswith("# Rules")
+    assert "training.snapshot_ignored" in exported.err
