@@ -106,7 +106,8 @@ class Run:
         at_most: Callable[[str], float | None],
     ) -> None:
         self.request = replace(call.request, model=drawn.model)
-        self._drawn = drawn
+        self._described: Callable[[], Decision] | None = drawn.described
+        """Until it has been: it holds on to the state that was decided by, and a stream may last."""
         self._decision: Decision | None = None
         self._means = means
         self._call = call
@@ -133,14 +134,15 @@ class Run:
             self._decision = unlogged(decision)
 
     def _log(self) -> Decision:
-        if self._decision is None:
-            self._decision = self._drawn.described()
+        if self._described is not None:
+            self._decision, self._described = self._described(), None
             try:
                 self._committed = self._means.writer.submit(self._decision)
             except RouterError as exc:
                 self._committed = self._loop.create_future()
                 self._committed.set_exception(exc)
             self._committed.add_done_callback(recorded)
+        assert self._decision is not None  # noqa: S101 - for the type checker: one of the two is there
         return self._decision
 
     def start(self) -> Tried:
