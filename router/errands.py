@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from router.storage.writer import GroupCommitWriter
 
 if TYPE_CHECKING:
     from router.services.battery import BatteryService
+    from router.services.importing import ImportService
 
 
 @asynccontextmanager
@@ -53,20 +54,8 @@ async def battery_service(settings: Settings) -> "AsyncIterator[tuple[BatterySer
     from router.services.battery import BatteryService  # here: a server runs no batteries
     from router.services.battery_play import Tools
 
-    store, _ = await asyncio.to_thread(parts.open_store, settings)
-    try:
-        writer = GroupCommitWriter(store, max_queue=settings.write_queue_max, max_group=settings.write_group_max)
-        models = ModelService(store, parts.base_catalog(settings), clock=time.time)
-        routing, _, _, _ = parts.learned(settings, store, writer, models, leads=lambda: False)
-        policy = (routing.policy_version, parts.routing_rules(settings).told())
-        regimes = RegimeService(writer, store, policy=policy, settle=_nothing, clock=time.time)  # nobody decides here
-        await models.load()
+    async with _logging(settings) as (store, writer, models, enter):
         providers = await parts.providers(settings)
-
-        async def enter() -> None:
-            await models.announce()
-            await regimes.enter(models.catalog)
-
         tools = Tools(
             writer=writer,
             providers=providers,
@@ -77,11 +66,46 @@ async def battery_service(settings: Settings) -> "AsyncIterator[tuple[BatterySer
             new_id=new_id,
             rng=random.Random(),
         )
-        await writer.start()
         try:
             yield BatteryService(store, tools), store
         finally:
             await providers.close()
+
+
+@asynccontextmanager
+async def import_service(settings: Settings, *, announce: bool) -> "AsyncIterator[ImportService]":
+    """What imports calls of other gateways; ``announce`` where it is to write.
+
+    Raises ``ConfigurationInvalid``, ``StorageUnavailable``, ``SchemaTooNew``.
+    """
+    from router.services.importing import ImportService  # here: a server imports nothing
+
+    async with _logging(settings) as (store, _, models, enter):
+        if announce:
+            await enter()
+        yield ImportService(store, models.catalog, clock=time.time)
+
+
+@asynccontextmanager
+async def _logging(settings: Settings) -> AsyncIterator[tuple[Store, GroupCommitWriter, ModelService, Callable[[], Awaitable[None]]]]:
+    """The log, its writer, the catalogue, and what makes the log tell which models there are before the first evidence."""
+    store, _ = await asyncio.to_thread(parts.open_store, settings)
+    try:
+        writer = GroupCommitWriter(store, max_queue=settings.write_queue_max, max_group=settings.write_group_max)
+        models = ModelService(store, parts.base_catalog(settings), clock=time.time)
+        routing, _, _, _ = parts.learned(settings, store, writer, models, leads=lambda: False)
+        policy = (routing.policy_version, parts.routing_rules(settings).told())
+        regimes = RegimeService(writer, store, policy=policy, settle=_nothing, clock=time.time)  # nobody decides here
+        await models.load()
+
+        async def enter() -> None:
+            await models.announce()
+            await regimes.enter(models.catalog)
+
+        await writer.start()
+        try:
+            yield store, writer, models, enter
+        finally:
             await writer.close()
     finally:
         await asyncio.to_thread(store.close)

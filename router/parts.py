@@ -14,6 +14,7 @@ from router import config, telemetry
 from router.config import Settings
 from router.domain import catalog
 from router.domain.catalog import Catalog
+from router.domain.decisions import is_imported
 from router.domain.events import AttemptEvent, OutcomeEvent
 from router.domain.ids import new_id
 from router.domain.models import Price
@@ -158,6 +159,8 @@ def learned(
     bills = Bills()
 
     def paid(event: AttemptEvent | OutcomeEvent) -> None:
+        if isinstance(event, OutcomeEvent) and is_imported(event.outcome.decision_id):
+            return  # another gateway's money, of another day
         call = bills.called(event) if isinstance(event, AttemptEvent) else event.outcome.cost_usd
         if spending is not None and call is not None:
             spending.paid(event.seq, call)

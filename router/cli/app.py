@@ -17,6 +17,7 @@ from router.cli.demo import demo
 from router.cli.evaluate import evaluate, lift, whatif
 from router.cli.grafana import grafana
 from router.cli.guide import guide
+from router.cli.importing import import_calls
 from router.cli.judges import judges
 from router.cli.output import FAILED, print_error
 from router.cli.plan import plan
@@ -53,6 +54,7 @@ def _entry(version: Annotated[bool, typer.Option("--version", help="Print the re
 app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("replay")(replay)
+app.command("import")(import_calls)
 app.command("evaluate")(evaluate)
 app.command("lift")(lift)
 app.command("audit")(audit)

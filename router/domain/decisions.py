@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 
@@ -78,7 +79,7 @@ class Decision:
     catalog_version: str
     fallback: bool = False
     forced: bool = False
-    """True: not drawn by the policy (fallback, battery); never used in propensity-weighted estimates."""
+    """True: not drawn by the policy (fallback, battery, import); never used in propensity-weighted estimates."""
     episode_id: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     excluded: tuple[Exclusion, ...] = ()
@@ -108,3 +109,18 @@ def unlogged(decision: Decision) -> Decision:
 def is_unlogged(decision_id: str) -> bool:
     """Whether an id is that of a decision that the log did not take."""
     return decision_id.startswith(_UNLOGGED)
+
+
+IMPORTED = "imported"
+"""Policy of what another gateway decided before: it teaches, and is no traffic and no spending of ours."""
+
+
+def imported_id(gateway: str, call_id: str) -> str:
+    """The id of another gateway's call: the same however often it is imported."""
+    key = "\x00".join((gateway, call_id)).encode(errors="surrogatepass")
+    return f"{IMPORTED}_{blake2b(key, digest_size=16).hexdigest()}"
+
+
+def is_imported(decision_id: str) -> bool:
+    """Whether an id is that of another gateway's call."""
+    return decision_id.startswith(f"{IMPORTED}_")

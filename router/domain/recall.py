@@ -7,7 +7,7 @@ from typing import Any
 
 from learning.foretold import text_of
 from router.domain.calling import Calling
-from router.domain.decisions import Decision
+from router.domain.decisions import IMPORTED, Decision
 from router.domain.episodes import Last
 from router.domain.events import DecisionRecord, Status
 from router.domain.evidence import QUALITY_METRIC
@@ -17,7 +17,7 @@ from router.domain.prices import billed, cost_of
 from router.domain.tasks import Constraints, Speed, Task, Weights
 
 _NO_ANSWER = frozenset({Status.CANCELLED, Status.REJECTED})
-NOT_DRAWN = frozenset({"named", "episode", "fallback", "battery", "holdback", "pinned", "plan", "budget"})
+NOT_DRAWN = frozenset({"named", "episode", "fallback", "battery", "holdback", "pinned", "plan", "budget", IMPORTED})
 """Kinds of decisions that no policy drew, by what stands in place of its name."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from router.domain.decisions import Decision
+from router.domain.decisions import IMPORTED, Decision
 from router.domain.events import AttemptEvent, CostEvent, DecisionEvent, FeedbackEvent, LogEvent, OutcomeEvent, Status
 from router.domain.tallies import DAY_S, FINE_S, KEPT_S, Additions, By, Counted, Judged, Sums, Tally
 
@@ -58,8 +58,17 @@ class MemoryTallies:
 
 
 def _count(found: Additions, event: DecisionEvent | AttemptEvent | OutcomeEvent | CostEvent | FeedbackEvent, decision: Decision) -> None:
-    fine = int(decision.at // FINE_S)
+    fine, ours = int(decision.at // FINE_S), decision.policy != IMPORTED
     match event:
+        case FeedbackEvent():
+            key = (event.judge, event.metric)
+            (old, lost), (new, won) = event.before.get(key, (0.0, 0.0)), event.after.get(key, (0.0, 0.0))
+            if ours:
+                found.add((fine, event.task_type, event.model), Sums(score=new * won - old * lost, weight=won - lost))
+            n = int(key in event.after) - int(key in event.before)
+            found.judge((*key, event.model), n, new - old, new * new - old * old)
+        case _ if not ours:
+            return
         case DecisionEvent(decision=decided):
             found.add((fine, decided.task_type, decided.model), Sums(decisions=1, fallbacks=int(decided.fallback)))
         case AttemptEvent(attempt=tried):
@@ -80,9 +89,3 @@ def _count(found: Additions, event: DecisionEvent | AttemptEvent | OutcomeEvent 
         case CostEvent(before_usd=before, after_usd=after):
             sums = Sums(cost_usd=(after or 0.0) - (before or 0.0), costed=int(after is not None) - int(before is not None))
             found.add((fine, event.task_type, event.model), sums)
-        case FeedbackEvent():
-            key = (event.judge, event.metric)
-            (old, lost), (new, won) = event.before.get(key, (0.0, 0.0)), event.after.get(key, (0.0, 0.0))
-            found.add((fine, event.task_type, event.model), Sums(score=new * won - old * lost, weight=won - lost))
-            n = int(key in event.after) - int(key in event.before)
-            found.judge((*key, event.model), n, new - old, new * new - old * old)

@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from router.domain.decisions import IMPORTED
 from router.domain.events import Status
 from router.domain.tallies import DAY_S, FINE_S, KEPT_S, SUMMED, Additions, By, Counted, Judged, Sums, Tally
 from router.storage.tables import attempts, cost_changes, decisions, feedback, judge_tallies, outcomes, tallied, tallies
@@ -48,6 +49,7 @@ def _appeared(after: ColumnElement[Any], before: ColumnElement[Any]) -> ColumnEl
     return _number(after.is_not(None)) - _number(before.is_not(None))
 
 
+_ours = decisions.c.policy != IMPORTED
 _fine = _Fine(decisions.c.at).label("fine")
 _served = func.coalesce(outcomes.c.model, decisions.c.model).label("served")
 _answered = outcomes.c.status == Status.OK.value
@@ -61,7 +63,7 @@ _DECIDED = (
         func.count().label("decisions"),
         _number(decisions.c.fallback).label("fallbacks"),
     )
-    .where(decisions.c.seq >= _first, decisions.c.seq < _end)
+    .where(decisions.c.seq >= _first, decisions.c.seq < _end, _ours)
     .group_by("fine", decisions.c.task_type, decisions.c.model)
 )
 _ENDED = (
@@ -77,13 +79,13 @@ _ENDED = (
         func.count(_took).label("timed"),
     )
     .join_from(outcomes, decisions, outcomes.c.decision_seq == decisions.c.seq)
-    .where(outcomes.c.seq >= _first, outcomes.c.seq < _end)
+    .where(outcomes.c.seq >= _first, outcomes.c.seq < _end, _ours)
     .group_by("fine", decisions.c.task_type, "served")
 )
 _TRIED = (
     select(_fine, decisions.c.task_type, attempts.c.model.label("served"), func.sum(attempts.c.cost_usd).label("cost_usd"))
     .join_from(attempts, decisions, attempts.c.decision_seq == decisions.c.seq)
-    .where(attempts.c.seq >= _first, attempts.c.seq < _end, attempts.c.last == false(), attempts.c.cost_usd.is_not(None))
+    .where(attempts.c.seq >= _first, attempts.c.seq < _end, attempts.c.last == false(), attempts.c.cost_usd.is_not(None), _ours)
     .group_by("fine", decisions.c.task_type, attempts.c.model)
 )
 _RECOSTED = (
@@ -96,7 +98,7 @@ _RECOSTED = (
     )
     .join_from(cost_changes, decisions, cost_changes.c.decision_seq == decisions.c.seq)
     .join(outcomes, outcomes.c.decision_seq == cost_changes.c.decision_seq)
-    .where(cost_changes.c.seq >= _first, cost_changes.c.seq < _end)
+    .where(cost_changes.c.seq >= _first, cost_changes.c.seq < _end, _ours)
     .group_by("fine", decisions.c.task_type, "served")
 )
 _weight = case((feedback.c.score.is_not(None), feedback.c.weight))
@@ -109,7 +111,7 @@ _SCORED = (
         _change(_weight, feedback.c.before_weight).label("weight"),
     )
     .join_from(feedback, decisions, feedback.c.decision_seq == decisions.c.seq)
-    .where(feedback.c.seq >= _first, feedback.c.seq < _end)
+    .where(feedback.c.seq >= _first, feedback.c.seq < _end, _ours)
     .group_by("fine", decisions.c.task_type, feedback.c.model)
 )
 _JUDGED = (

@@ -39,6 +39,16 @@ def test_a_decision_and_what_became_of_it_counts_in_every_span(store, make):
     assert store.counted() == Counted(3, int(AT) // DAY_S * DAY_S, int(AT + 1) // FINE_S * FINE_S)
 
 
+def test_what_was_imported_counts_for_its_judge_alone(store, make):
+    theirs = make.decision("imported_1", policy="imported", forced=True)
+    costly = make.outcome("imported_1", cost_usd=None, latency_s=2.0, cost_source=None)
+    store.commit([theirs, costly, make.feedback("f1", "imported_1", 0.75), make.decision("d1")])
+    store.commit([CostChange("imported_1", 0.5, AT)])
+    assert store.count_on(100) == 5
+    assert lines(store) == {("code_generation", "b/two"): Sums(decisions=1)}
+    assert [(judged.scores, judged.total) for judged in store.judged()] == [(1, 0.75)]
+
+
 def test_failures_and_fallbacks_are_told_apart(store, make):
     for i, status in enumerate((Status.ERROR, Status.TIMEOUT, Status.CANCELLED, Status.REJECTED)):
         store.commit([make.decision(f"d{i}", fallback=i == 0), make.outcome(f"d{i}", status=status, cost_usd=None, latency_s=9.0)])

@@ -1,0 +1,1 @@
+"""What other gateways export of the calls that were made through them, read without I/O: one module per gateway."""
