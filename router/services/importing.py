@@ -187,6 +187,8 @@ class _Found:
             self.rows += 1
             try:
                 told = self._row(row)
+                if isinstance(told, Scored):
+                    self._account(told)
                 if not isinstance(told, Call):
                     continue
                 call = told
@@ -261,6 +263,13 @@ class _Found:
                     return known
         spelt = "".join(letter if letter.isprintable() else "?" for letter in call.names[0][:120])
         raise LeftOut(f"the catalogue has no model {spelt}", f"say which one it is, --map {spelt}=PROVIDER/NAME, or add it")
+
+    def _account(self, scored: Scored) -> None:
+        """Raise ``LeftOut`` for a score that no call can have."""
+        if not self._named[scored.target]:
+            raise LeftOut("a score of no call in the files", "give the file with its call too")
+        if self._scores[scored.target] != (scored.order, scored.value):
+            raise LeftOut("a later score of the same call counts", "nothing to do")
 
     def _quality(self, call: Call, about: About | None, place: str) -> float | None:
         if call.status is not Status.OK:

@@ -227,6 +227,7 @@ def test_langfuse_joins_observations_and_scores(pointsman: Command, tmp_path: Pa
             score("trace-shared", 0.5),
             score("obs-5", 1, data_type="CATEGORICAL", string_value="good"),
             score("obs-5", 0.9, name="toxic"),
+            score("obs-77", 0.9),
         ],
     )
     asked = ("--map", f"gpt-4={GPT4}", "--task-type-from", "task", "--score", "helpful", "--database-url", DATABASE)
@@ -237,6 +238,8 @@ def test_langfuse_joins_observations_and_scores(pointsman: Command, tmp_path: Pa
         "a score of several calls together (only the score)": 1,
         "the score is no number and no boolean": 1,
         "a score of another name": 1,
+        "a score of no call in the files": 1,
+        "a later score of the same call counts": 1,
     }
     with open_log(DATABASE) as log:
         records = sorted(log.records(), key=lambda record: record.seq)
@@ -294,6 +297,7 @@ def test_tensorzero_joins_its_tables(pointsman: Command, tmp_path: Path):
         "function_name is no name of a task type": 1,
         "answered from TensorZero's cache": 1,
         "a metric of another name": 1,
+        "a score of no call in the files": 1,  # of the one whose name is none
     }
     made = pointsman("import", "tensorzero", file, *asked, "--task-type", "haiku").json
     assert {(p["model"], p["calls"], p["scored"]) for p in made["parts"]} == {(GPT4, 3, 2), (MINI, 1, 0)}
@@ -373,6 +377,10 @@ def test_what_was_imported_teaches_and_is_no_traffic_and_no_spending(pointsman: 
             decided = (await client.post("/v1/route", json=asked)).json()
             assert decided["policy"]["name"] != "budget"
             assert "pointsman_day_spent_usd 0.0" in (await client.get("/metrics")).text
+            listed = (await client.get("/v1/decisions", params={"model": MINI})).json()["decisions"]
+            imported = next(one["decision_id"] for one in listed if one["decision_id"].startswith("imported_"))
+            assert (await client.get(f"/v1/decisions/{imported}")).status_code == 200
+            assert (await client.get(f"/decisions/{imported}")).status_code == 200
 
     asyncio.run(serve())
     with open_log(DATABASE) as log:
