@@ -197,6 +197,11 @@ class Settings(BaseSettings):
         """True: nothing is written to disk."""
         return self.database_url.startswith("memory://")
 
+    def require_disk(self, lacks: str) -> None:
+        """Raise ``ConfigurationInvalid`` for a store in memory; ``lacks`` says why it will not do, e.g. "keeps no keys"."""
+        if self.in_memory:
+            raise ConfigurationInvalid(f"a store in memory {lacks}", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+
     @property
     def shared(self) -> bool:
         """True: other services may write to the same log."""

@@ -24,7 +24,7 @@ from router.domain.offers import offers_of
 from router.domain.recall import LAST, Scope, result_of
 from router.domain.refold import Refold
 from router.domain.tasks import Weights, needed_modalities
-from router.errors import ConfigurationInvalid, StorageUnavailable, TaskInvalid
+from router.errors import StorageUnavailable, TaskInvalid
 from router.ports import Store
 from router.recomputing import decide_again
 from router.services.audit import Audit, AuditService
@@ -47,8 +47,7 @@ def open_log(database_url: str) -> "Logbook":
     from router.storage.sql import SqlStore
 
     settings = config.load(database_url=database_url)
-    if settings.in_memory:
-        raise ConfigurationInvalid("a store in memory has no log", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    settings.require_disk("has no log")
     schema.require(settings.database_url)
     weights = Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)
     return Logbook(SqlStore(settings.database_url), weights)

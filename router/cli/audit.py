@@ -87,14 +87,12 @@ def opened(database_url: str | None) -> "Iterator[tuple[Store, Settings]]":
     Raises ``StorageUnavailable`` where there is none of this release, ``ConfigurationInvalid``.
     """
     from router import config
-    from router.errors import ConfigurationInvalid
     from router.storage import schema
     from router.storage.sql import SqlStore
 
     given: dict[str, Any] = {} if database_url is None else {"database_url": database_url}
     settings = config.load(**given)
-    if settings.in_memory:
-        raise ConfigurationInvalid("a store in memory has no log", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    settings.require_disk("has no log")
     schema.require(settings.database_url)
     store = SqlStore(settings.database_url)
     try:

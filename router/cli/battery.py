@@ -57,14 +57,14 @@ def run(
 
     from router import config
     from router.batteries.files import load
-    from router.errors import ConfigurationInvalid, TaskInvalid
+    from router.errors import TaskInvalid
 
     if not (math.isfinite(max_usd) and max_usd >= 0):
         raise TaskInvalid("the limit of money must be a number, not negative", field="max-usd", remedy="e.g. --max-usd 2.50")
     battery = load(file)
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    if settings.in_memory and not dry_run:
-        raise ConfigurationInvalid("a store in memory keeps no runs", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    if not dry_run:
+        settings.require_disk("keeps no runs")
 
     async def work() -> dict[str, Any]:
         from router import errands
@@ -142,11 +142,9 @@ def runs(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
 
 def _store(database_url: str | None) -> Any:
     from router import config, parts
-    from router.errors import ConfigurationInvalid
 
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    if settings.in_memory:
-        raise ConfigurationInvalid("a store in memory keeps no runs", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    settings.require_disk("keeps no runs")
     return parts.open_store(settings)[0]
 
 

@@ -100,11 +100,9 @@ def copy(
 
 def _url(given: str | None) -> str:
     from router import config
-    from router.errors import ConfigurationInvalid
 
     settings = config.load(**({} if given is None else {"database_url": given}))
-    if settings.in_memory:
-        raise ConfigurationInvalid("a store in memory has no schema", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    settings.require_disk("has no schema")
     return settings.database_url
 
 

@@ -36,13 +36,12 @@ def import_calls(
     """
     from router import config, errands
     from router.domain.exports.calls import Asked
-    from router.errors import ConfigurationInvalid
     from router.services.importing import ImportRules
 
     rules = ImportRules(gateway, Asked(task_type, task_type_from, score), _renamed(mapped or []), None if scale is None else _scale(scale))
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    if settings.in_memory and not dry_run:
-        raise ConfigurationInvalid("a store in memory keeps nothing", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    if not dry_run:
+        settings.require_disk("keeps nothing")
 
     async def work() -> "Imported":
         async with errands.import_service(settings, announce=not dry_run) as service:

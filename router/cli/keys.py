@@ -107,12 +107,10 @@ def _service(database_url: str | None, *, create: bool = False) -> "Iterator[Key
     """What keeps the keys; ``create``: in a database that is made where there is none."""
     from router import config, parts
     from router.domain.ids import new_id
-    from router.errors import ConfigurationInvalid
     from router.services.keys import KeyService
 
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    if settings.in_memory:
-        raise ConfigurationInvalid("a store in memory keeps no keys", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    settings.require_disk("keeps no keys")
     if not create:
         from router.storage import schema
 

@@ -123,12 +123,10 @@ def _service(database_url: str | None) -> "Iterator[ModelService]":
     import asyncio
 
     from router import config, parts
-    from router.errors import ConfigurationInvalid
     from router.services.models import ModelService
 
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    if settings.in_memory:
-        raise ConfigurationInvalid("a store in memory keeps no models", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    settings.require_disk("keeps no models")
     store, _ = parts.open_store(settings)
     try:
         service = ModelService(store, parts.base_catalog(settings), clock=time.time)

@@ -56,15 +56,14 @@ def recost(
     """
     from router import config, parts
     from router.domain.prices import moment
-    from router.errors import ConfigurationInvalid, TaskInvalid
+    from router.errors import TaskInvalid
     from router.services import recosting
 
     earliest = None if since is None else moment(since)
     if since is not None and earliest is None:
         raise TaskInvalid("the day cannot be read", field="since", remedy="write it as 2026-11-01 or 2026-11-01T12:00:00Z")
     settings = config.load(**({} if database_url is None else {"database_url": database_url}))
-    if settings.in_memory:
-        raise ConfigurationInvalid("a store in memory has no history", field="database_url", remedy="name a file: sqlite:///pointsman.db")
+    settings.require_disk("has no history")
     store, _ = parts.open_store(settings)
     try:
         found = recosting.corrections(store, recosting.timelines(store, parts.base_catalog(settings)), since=earliest)
