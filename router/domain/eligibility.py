@@ -118,17 +118,23 @@ def _absent(models: Sequence[Model], unavailable: Mapping[str, str]) -> dict[str
     }
 
 
-def _cannot(model: Model, task: Task, unavailable: Mapping[str, str]) -> Exclusion | None:
-    """The first reason, in the order of the codes, why a model cannot do a task of any length."""
-    limits: Constraints = task.constraints
-    if model.retired:
-        return Exclusion(model.id, "retired", f"{model.id} was retired from the catalogue")
+def unlisted(model: Model, limits: Constraints) -> Exclusion | None:
+    """Why the request's own lists of models and providers leave a model out; None where they do not."""
     if limits.models is not None and model.id not in limits.models:
         return Exclusion(model.id, "not_allowed", f"{model.id} is not among the models that the request allows")
     if model.id in limits.exclude:
         return Exclusion(model.id, "excluded", f"{model.id} is on the request's exclude list")
     if limits.providers is not None and model.provider not in limits.providers:
         return Exclusion(model.id, "provider_not_allowed", f"{model.provider} is not among the providers that the request allows")
+    return None
+
+
+def _cannot(model: Model, task: Task, unavailable: Mapping[str, str]) -> Exclusion | None:
+    """The first reason, in the order of the codes, why a model cannot do a task of any length."""
+    if model.retired:
+        return Exclusion(model.id, "retired", f"{model.id} was retired from the catalogue")
+    if (out := unlisted(model, task.constraints)) is not None:
+        return out
     if model.id in unavailable:
         return Exclusion(model.id, "provider_unavailable", f"{model.provider} cannot be called: {unavailable[model.id]}")
     if unread := task.modalities - model.modalities:

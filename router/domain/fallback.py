@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from router.domain.calling import Calling, busy, remedies
 from router.domain.catalog import Catalog
 from router.domain.decisions import Exclusion
+from router.domain.eligibility import unlisted
 from router.domain.models import Model
 from router.domain.prices import token_rates
-from router.domain.tasks import Constraints, Task
+from router.domain.tasks import Task
 from router.errors import NoEligibleModel, ProviderUnavailable
 
 
@@ -37,7 +38,7 @@ def fallback_model(
         )
     if not catalog.active:
         raise NoEligibleModel("the catalogue has no active model", field="models", remedy="add one with POST /v1/models")
-    active = tuple(model for model in catalog.active if _allowed(model, task.constraints))
+    active = tuple(model for model in catalog.active if unlisted(model, task.constraints) is None)
     if not active:
         raise NoEligibleModel(
             f"no model is eligible, nor may a fallback answer: {tally(excluded)}",
@@ -62,14 +63,6 @@ def fallback_model(
         return (not task.modalities <= model.modalities, model.context_window < task.context_tokens, price, model.id)
 
     return min(active, key=rank)
-
-
-def _allowed(model: Model, limits: Constraints) -> bool:
-    return (
-        (limits.models is None or model.id in limits.models)
-        and model.id not in limits.exclude
-        and (limits.providers is None or model.provider in limits.providers)
-    )
 
 
 def tally(excluded: tuple[Exclusion, ...]) -> str:
