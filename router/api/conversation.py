@@ -12,11 +12,11 @@ from router.api.schemas import MAX_TOKENS, Body, Constraints, Id, Line, Name, Pa
 from router.api.tasks import read_messages, task_of, tokens_of
 from router.domain import tasks
 from router.domain.models import Capability
-from router.domain.tasks import Speed
+from router.domain.tasks import NAME, Speed
 from router.services.calls import Call
 
 _SEEN = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
-_MODEL = r"^(auto(:[A-Za-z0-9][A-Za-z0-9._:/@+-]*)?|[a-z0-9][a-z0-9_-]*/[!-~]+)$"
+_MODEL = rf"^(auto(:{NAME})?|[a-z0-9][a-z0-9_-]*/[!-~]+)$"
 _CHARACTERS_PER_TOKEN = 4
 """Of a tool's JSON schema."""
 

@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 from router.api.refusals import refuse
 from router.domain.models import Capability, Modality
-from router.domain.tasks import Speed
+from router.domain.tasks import NAME, Speed
 
 MAX_BATCH = 1000
 MAX_TOKENS = 100_000_000
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$", max_length=128)]
 Id = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=128)]
 ModelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[!-~]+$", max_length=200)]
 Provider = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
@@ -177,7 +177,7 @@ class FeedbackIn(Body):
     score: Share | None = Field(default=None, description="0 = useless, 1 = as good as it gets.")
     verdict: Verdict | None = None
     preferred_over: Id | None = Field(default=None, description="Another decision whose answer was worse than this one's.")
-    judge: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=100)] = "user"
+    judge: Annotated[str, StringConstraints(pattern=f"^{NAME}$", max_length=100)] = "user"
     metric: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=64)] = "quality"
     comment: Comment | None = Field(default=None, description="Dropped unless the operator keeps text.")
 

@@ -14,6 +14,8 @@ TASK_TYPES: tuple[str, ...] = (
     "multimodal",
 )  # fmt: skip
 """The task types that ship. The vocabulary is open: any other name works from the pooled prior."""
+NAME = "[A-Za-z0-9][A-Za-z0-9._:/@+-]*"
+"""Pattern of what callers may name: task types, judges."""
 
 
 def needed_modalities(task_type: str) -> frozenset[Modality]:

@@ -18,6 +18,7 @@ from router.domain.events import Committed, Feedback, Status, Write
 from router.domain.exports import langfuse, litellm, tensorzero
 from router.domain.exports.calls import TASK_TYPE, About, Asked, Call, LeftOut, Scored, Told, quality_of
 from router.domain.exports.writes import writes_of
+from router.domain.tasks import NAME
 from router.errors import RouterError, TaskInvalid
 from router.ports import Store
 from router.storage.export_files import read_rows
@@ -29,7 +30,7 @@ _MOST_REASONS = 60
 _TEXTS = frozenset({"input", "output", "messages", "response", "proxy_server_request", "raw_request", "raw_response", "input_messages"})
 _PROVIDERS = {"gemini": "google", "google_ai_studio_gemini": "google"}
 """Our names of providers that gateways name otherwise."""
-_SCORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,79}")
+_SCORE_NAME = re.compile(rf"(?=.{{1,80}}\Z){NAME}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class _Found:
             except LeftOut as exc:
                 self._leave(exc, place)
                 continue
-            score = self._quality(call, about, place)
+            score = self._quality(call, place)
             part = self.parts.setdefault((task_type, model), Part(model, task_type))
             part.calls += 1
             part.failed += call.status is not Status.OK
@@ -271,13 +272,12 @@ class _Found:
         if self._scores[scored.target] != (scored.order, scored.value):
             raise LeftOut("a later score of the same call counts", "nothing to do")
 
-    def _quality(self, call: Call, about: About | None, place: str) -> float | None:
+    def _quality(self, call: Call, place: str) -> float | None:
         if call.status is not Status.OK:
             return None
         value = call.score
         if value is None:
-            targets = call.targets if about is None else (*call.targets, *about.targets)
-            target = next((target for target in targets if target in self._scores), None)
+            target = next((target for target in self._targets(call) if target in self._scores), None)
             if target is None:
                 return None
             if self._named[target] > 1:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.domain.events import Status
+from router.domain.tasks import NAME
 
 Row = Mapping[str, Any]
 """A row of an export: JSON values, or all of them text where it was written as CSV."""
 
-TASK_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+TASK_TYPE = re.compile(rf"(?=.{{1,128}}\Z){NAME}")
 
 
 class LeftOut(Exception):
@@ -79,20 +80,6 @@ class About:
 
 
 Told = Call | Scored | About
-
-
-def chosen_task_type(found: object, asked: Asked) -> str | None:
-    """The name of a task type; None where the row says nothing and a default is to be taken.
-
-    Raises ``LeftOut`` for what cannot be a name.
-    """
-    if found is None or found == "":
-        return asked.task_type
-    if not isinstance(found, str) or not TASK_TYPE.fullmatch(found):
-        raise LeftOut(
-            f"{asked.key} is no name of a task type", "use a key whose values are words of letters, digits, . _ : / @ + and -, at most 128"
-        )
-    return found
 
 
 def quality_of(value: object, scale: tuple[float, float] | None) -> float:

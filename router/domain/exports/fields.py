@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from router.domain.exports.calls import LeftOut, Row
+from router.domain.exports.calls import TASK_TYPE, Asked, LeftOut, Row
 
 _MOST_TOKENS = 100_000_000
 _LATEST = 1e11
@@ -92,8 +92,23 @@ def listing(value: object) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def labelled(labels: Iterable[object], key: str) -> str | None:
-    """What a label of the form ``key:value`` says; None where there is none."""
+def task_type(row: Row, asked: Asked, metadata: Mapping[str, Any], labels: Iterable[object] = ()) -> str | None:
+    """The task type that a label ``key:value``, the metadata or a column names, else the default; None where there is neither.
+
+    Raises ``LeftOut`` for what cannot be a name.
+    """
+    key = asked.key
+    found = None if key is None else _labelled(labels, key) or metadata.get(key) or row.get(key)
+    if found is None or found == "":
+        return asked.task_type
+    if not isinstance(found, str) or not TASK_TYPE.fullmatch(found):
+        raise LeftOut(
+            f"{key} is no name of a task type", "use a key whose values are words of letters, digits, . _ : / @ + and -, at most 128"
+        )
+    return found
+
+
+def _labelled(labels: Iterable[object], key: str) -> str | None:
     return next((label[len(key) + 1 :] for label in labels if isinstance(label, str) and label.startswith(f"{key}:")), None)
 
 

@@ -9,7 +9,7 @@ some exports.
 
 from router.domain.events import Status
 from router.domain.exports import fields
-from router.domain.exports.calls import Asked, Call, LeftOut, Row, Scored, Told, chosen_task_type
+from router.domain.exports.calls import Asked, Call, LeftOut, Row, Scored, Told
 
 NEEDED = ("id",)
 
@@ -32,7 +32,7 @@ def told(row: Row, asked: Asked) -> Told:
         names=(model,),
         status=Status.ERROR if fields.text(row, "level") == "ERROR" else Status.OK,
         made=start,
-        task_type=chosen_task_type(_labelled(row, asked), asked),
+        task_type=fields.task_type(row, asked, fields.mapping(row.get("metadata")), fields.listing(fields.first(row, "tags", "traceTags"))),
         input_tokens=fields.tokens(usage.get("input", taken), "input"),
         output_tokens=fields.tokens(usage.get("output", given), "output"),
         cost_usd=fields.positive(fields.number(fields.first(row, "total_cost", "totalCost", "calculatedTotalCost"), "total_cost")),
@@ -61,10 +61,3 @@ def _inline(row: Row, name: str) -> object:
     if isinstance(value, str) and value.startswith("["):
         value = fields.listing(value)
     return None if value in ("", []) else value
-
-
-def _labelled(row: Row, asked: Asked) -> object:
-    if asked.key is None:
-        return None
-    labels = fields.listing(fields.first(row, "tags", "traceTags"))
-    return fields.labelled(labels, asked.key) or fields.mapping(row.get("metadata")).get(asked.key) or row.get(asked.key)

@@ -11,7 +11,7 @@ from typing import Any
 
 from router.domain.events import Status
 from router.domain.exports import fields
-from router.domain.exports.calls import Asked, Call, LeftOut, Row, chosen_task_type
+from router.domain.exports.calls import Asked, Call, LeftOut, Row
 
 NEEDED = ("request_id", "model")
 _ANSWERS = frozenset(
@@ -45,7 +45,7 @@ def told(row: Row, asked: Asked) -> Call:
         names=(f"{provider}/{model}", model) if provider else (model,),
         status=_status(row, metadata),
         made=start,
-        task_type=chosen_task_type(_labelled(row, own, asked), asked),
+        task_type=fields.task_type(row, asked, own, fields.listing(row.get("request_tags"))),
         input_tokens=fields.tokens(row.get("prompt_tokens"), "prompt_tokens"),
         output_tokens=fields.tokens(row.get("completion_tokens"), "completion_tokens"),
         cost_usd=fields.positive(fields.number(row.get("spend"), "spend")),
@@ -53,13 +53,6 @@ def told(row: Row, asked: Asked) -> Call:
         ttft_s=None if first == end else fields.between(start, first),  # not streamed: LiteLLM writes the end there
         score=None if asked.score is None else own.get(asked.score),
     )
-
-
-def _labelled(row: Row, metadata: dict[str, Any], asked: Asked) -> object:
-    if asked.key is None:
-        return None
-    label = fields.labelled(fields.listing(row.get("request_tags")), asked.key)
-    return label or metadata.get(asked.key) or row.get(asked.key)
 
 
 def _status(row: Row, metadata: dict[str, Any]) -> Status:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from router.domain.events import Status
 from router.domain.exports import fields
-from router.domain.exports.calls import About, Asked, Call, LeftOut, Row, Scored, Told, chosen_task_type
+from router.domain.exports.calls import About, Asked, Call, LeftOut, Row, Scored, Told
 
 NEEDED = ("id",)
 
@@ -23,9 +23,8 @@ def told(row: Row, asked: Asked) -> Told:
             raise LeftOut("a metric of another name", "name the metric that is quality with --score")
         return Scored(fields.needed(row, "target_id"), row["value"], identity)
     if "function_name" in row and "inference_id" not in row:
-        found = None if asked.key is None else fields.mapping(row.get("tags")).get(asked.key) or row.get(asked.key)
         episode = fields.text(row, "episode_id")
-        return About(identity, chosen_task_type(found, asked), (episode,) if episode else ())
+        return About(identity, fields.task_type(row, asked, fields.mapping(row.get("tags"))), (episode,) if episode else ())
     if "inference_id" not in row:
         raise LeftOut("neither an inference nor a metric", "export ModelInference, ChatInference or JsonInference, and the metrics")
     if fields.text(row, "cached").lower() in ("true", "1"):
