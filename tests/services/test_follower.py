@@ -37,6 +37,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 async def test_a_step_that_fails_is_told_without_its_words_and_taken_again(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure()
     turns, steps = 0, 0
+    seen, mended = asyncio.Event(), asyncio.Event()
 
     async def turn() -> None:
         nonlocal turns
@@ -48,13 +49,17 @@ async def test_a_step_that_fails_is_told_without_its_words_and_taken_again(capsy
         steps += 1
         if steps <= 3:
             raise ValueError(SECRET)
+        seen.set()
+        await mended.wait()
 
     made = Follower("part", turn, step, retry_s=0.001)
     made.start()
-    await until(lambda: made.failures == 3)
+    await seen.wait()  # the fourth step, which succeeds once we have looked
+    assert made.failures == 3
     assert made.trouble is not None
     assert (made.trouble.error, made.trouble.times) == ("ValueError", 3)
     assert made.troubled_for_s() > 0.0
+    mended.set()
     await until(lambda: made.trouble is None)
     assert made.troubled_for_s() == 0.0
     await until(lambda: steps == 5)
