@@ -23,6 +23,7 @@ from router.api import (
     health,
     incidents,
     judges,
+    keys,
     metering,
     models,
     orchestrations,
@@ -40,6 +41,7 @@ from router.api.views.health import Health, Readiness
 from router.api.views.history import HistoryView
 from router.api.views.incidents import IncidentList
 from router.api.views.judges import JudgesAnswer
+from router.api.views.keys import KeyList, KeyView, NewKeyView
 from router.api.views.models import ModelHistory, ModelList, ModelView
 from router.api.views.plans import PlanAnswer
 from router.api.views.policy import PolicyView
@@ -112,6 +114,10 @@ TABLE: tuple[Address, ...] = (
         refusals=(404, 422, 503),
     ),
     Address("DELETE", "/v1/models/{model_id:path}", models.retire_model, ModelView, "catalogue", refusals=(404, 422, 503)),
+    Address("GET", "/v1/keys", keys.list_keys, KeyList, "admin", refusals=(503,)),
+    Address("POST", "/v1/keys", keys.create_key, NewKeyView, "admin", schemas.KeyIn, refusals=(409, 422, 503), status=201),
+    Address("GET", "/v1/keys/{key_id}", keys.get_key, KeyView, "admin", refusals=(404, 503)),
+    Address("DELETE", "/v1/keys/{key_id}", keys.revoke_key, KeyView, "admin", refusals=(404, 422, 503)),
     Address("GET", "/healthz", health.healthz, Health, "health"),
     Address("GET", "/readyz", health.readyz, Readiness, "health", refusals=(503,)),
 )  # fmt: skip

@@ -28,6 +28,7 @@ TAGS = [
     {"name": "learn", "description": "Say what happened and what it was worth."},
     {"name": "read", "description": "Why a model was chosen, and what has been learned."},
     {"name": "catalogue", "description": "Add, change and retire models while the service runs."},
+    {"name": "admin", "description": "Say who may use the service."},
     {"name": "health", "description": "For the machinery that keeps the service running."},
 ]
 
@@ -144,6 +145,13 @@ _EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
         "price": {"summary": "A new price", "value": {"price": {"input_usd_per_mtok": 0.04, "output_usd_per_mtok": 0.06}}},
         "back": {"summary": "Bring a retired model back", "value": {"retired": False}},
     },
+    ("POST", "/v1/keys"): {
+        "first": {"summary": "The first key", "value": {"name": "operator", "scopes": ["admin", "read"]}},
+        "limited": {
+            "summary": "A key for an application",
+            "value": {"name": "shop", "scopes": ["chat", "feedback"], "expires": "90d", "rate": "10/s", "budget_usd": "50/day"},
+        },
+    },
 }
 
 
@@ -180,9 +188,8 @@ def install(app: FastAPI, described: Callable[[], FastAPI], bodies: Sequence[typ
                 made = described().openapi()
                 _, definitions = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF)
                 made.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
-                made["components"]["securitySchemes"] = {
-                    "key": {"type": "http", "scheme": "bearer", "description": "A key of `pointsman keys create`, where there are keys."}
-                }
+                about = "A key of `pointsman keys create` or `POST /v1/keys`, where there are keys."
+                made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": about}}
                 made["security"] = [{"key": []}, {}]
                 app.openapi_schema = made
             return app.openapi_schema

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from router.api.refusals import refuse
+from router.domain.keys import NAME as KEY_NAME
+from router.domain.keys import Scope
 from router.domain.models import Capability, Modality
 from router.domain.tasks import NAME, Speed
 
@@ -303,3 +305,17 @@ class ModelChange(Body):
         if self.modalities is not None:
             _has_text(self.modalities)
         return self
+
+
+class KeyIn(Body):
+    """An API key to make."""
+
+    name: Annotated[str, StringConstraints(pattern=f"^{KEY_NAME}$")] = Field(description="Whose key it is; no two usable keys share one.")
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)] = Field(description="What it may do. The first key needs `admin`.")
+    expires: Annotated[str, StringConstraints(max_length=16)] | None = Field(
+        default=None, description="Time until it expires, such as `90d` or `12h`; never if left out."
+    )
+    rate: Annotated[str, StringConstraints(max_length=16)] | None = Field(default=None, description="Most requests: `10/s`, `600/min`.")
+    budget_usd: Annotated[str, StringConstraints(max_length=32)] | None = Field(
+        default=None, description="Most USD per hour, day, week or month: `50/day`."
+    )

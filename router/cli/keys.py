@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,7 +33,7 @@ def create(
     """Create a key and print it, this once: only its hash is kept."""
     import asyncio
 
-    from router.domain.keys import ApiKey, read_budget, read_rate, read_scopes, read_span
+    from router.domain.keys import ApiKey, read_budget, read_rate, read_scopes, read_span, shown
 
     now = time.time()
     wanted = ApiKey(
@@ -50,7 +50,7 @@ def create(
     with _service(database_url, create=True) as service:
         made, token = asyncio.run(service.create(wanted))
     if as_json:
-        print_json({**_told(made), "key": token})
+        print_json(shown(made, 0.0 if made.budget is not None else None) | {"key": token})
         return
     print_line(token)
     print_line(f"This is the key {made.name} ({made.id}). It is shown this once: keep it now. Send it as Authorization: Bearer KEY.")
@@ -61,14 +61,13 @@ def list_keys(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     """List the keys: what they may do, when they end, and what they drew of their budgets in this period."""
     import asyncio
 
-    from router.domain.keys import window
+    from router.domain.keys import shown
 
     with _service(database_url) as service:
-        keys, drawn = asyncio.run(service.known()), asyncio.run(service.drawn_usd())
+        keys = asyncio.run(service.listed())
     now = time.time()
-    spent = {key.id: drawn.get((key.id, window(key.budget.period, now)[0]), 0.0) for key in keys if key.budget is not None}
     if as_json:
-        print_json({"keys": [{**_told(key), "drawn_usd": spent.get(key.id)} for key in keys]})
+        print_json({"keys": [shown(key, drawn) for key, drawn in keys]})
         return
     rows = [
         (
@@ -78,9 +77,9 @@ def list_keys(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
             " ".join(sorted(key.scopes)),
             _state(key, now),
             "–" if key.rate is None else f"{key.rate.count} per {key.rate.period_s} s",
-            "–" if key.budget is None else f"{money(spent[key.id])} of {money(key.budget.usd)} per {key.budget.period}",
+            "–" if key.budget is None else f"{money(drawn)} of {money(key.budget.usd)} per {key.budget.period}",
         )
-        for key in keys
+        for key, drawn in keys
     ]
     print_table(f"{len(keys)} API keys", ("name", "id", "key", "may", "state", "rate", "budget"), rows)
 
@@ -120,20 +119,6 @@ def _service(database_url: str | None, *, create: bool = False) -> "Iterator[Key
         yield KeyService(store, clock=time.time, monotonic=time.monotonic, new_id=new_id, loopback=True)
     finally:
         store.close()
-
-
-def _told(key: "ApiKey") -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "prefix": key.prefix,
-        "scopes": sorted(key.scopes),
-        "created_at": key.created_at,
-        "expires_at": key.expires_at,
-        "revoked_at": key.revoked_at,
-        "rate": key.rate,
-        "budget": key.budget,
-    }
 
 
 def _state(key: "ApiKey", now: float) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from router.errors import TaskInvalid
 
@@ -20,7 +21,7 @@ _SHOWN = 8
 """Characters that are kept in clear, so that a key can be recognised in a list."""
 _LENGTH = 43
 _TOKEN = re.compile(rf"{_MARK}[A-Za-z0-9_-]{{{_LENGTH}}}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "hour": 3_600, "d": 86_400, "day": 86_400, "w": 604_800, "week": 604_800}
 _SESSION = re.compile(r"([A-Za-z0-9_-]{1,64})\.(\d{1,12})\.[0-9a-f]{64}")
 _RATE = re.compile(r"(\d{1,9})/(s|min|h|hour|d|day)")
@@ -78,6 +79,22 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
+def shown(key: ApiKey, drawn_usd: float | None) -> dict[str, Any]:
+    """What may be told of a key, and of what was drawn of its budget; never its digest."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": sorted(key.scopes),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "rate": key.rate,
+        "budget": key.budget,
+        "drawn_usd": drawn_usd,
+    }
+
+
 def new_token() -> str:
     """A token to hand to its owner, once."""
     return _MARK + secrets.token_urlsafe(32)
@@ -119,7 +136,7 @@ def key_name(text: str) -> str:
 
     Raises ``TaskInvalid``.
     """
-    if not _NAME.fullmatch(text):
+    if not re.fullmatch(NAME, text):
         raise TaskInvalid("the name cannot be used", field="name", remedy="use letters, digits and . _ @ -, at most 64 characters")
     return text
 

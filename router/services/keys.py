@@ -3,8 +3,10 @@
 import asyncio
 import hmac
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+
+import structlog
 
 from router.domain.hosts import names_loopback
 from router.domain.keys import (
@@ -31,6 +33,7 @@ from router.errors import (
     RateExceeded,
     ScopeMissing,
     StorageUnavailable,
+    TaskInvalid,
 )
 from router.ports import KeyStore
 
@@ -39,6 +42,8 @@ MAX_AGE_S = 2.0
 SESSION_S = 12 * 3_600
 _SHARE_DRAWN = 100
 """A service draws a hundredth of a budget at a time: so much is lost at most where it is killed."""
+
+log = structlog.get_logger("keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class KeyService:
         self._look_at = -math.inf
         """Not before this."""
         self._reading = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._buckets: dict[str, _Bucket] = {}
         self._accounts: dict[tuple[str, int], _Account] = {}
 
@@ -232,7 +238,27 @@ class KeyService:
             self._new_id("key"), name, prefix_of(token), digest, key.scopes, now, key.expires_at, rate=key.rate, budget=key.budget
         )
         await asyncio.to_thread(self._store.save_key, made)
-        self._read_at = -math.inf
+        await self._forget()
+        return made, token
+
+    async def create_for(self, caller: str | None, key: ApiKey) -> tuple[ApiKey, str]:
+        """``create`` for a caller who was admitted by a key with this id, or by none where there was none.
+
+        The first key must have the scope admin: from then on every call needs a key, and nobody could make another over HTTP.
+
+        Raises ``KeyMissing`` where the first key was made since the caller was admitted, and as ``create``.
+        """
+        async with self._changing:
+            known = await self.known()
+            _came_with_one(caller, known)
+            if not known and Scope.ADMIN not in key.scopes:
+                raise TaskInvalid(
+                    "the first key needs the scope admin: from then on every call needs a key, and only such a key can make others here",
+                    field="scopes",
+                    remedy="add admin to its scopes, or make a key with 'pointsman keys create' first",
+                )
+            made, token = await self.create(key)
+        log.info("keys.created", id=made.id, scopes=sorted(made.scopes), by=caller)
         return made, token
 
     async def revoke(self, id_or_name: str) -> ApiKey:
@@ -248,12 +274,55 @@ class KeyService:
                 remedy="'pointsman keys list' shows the ids",
             )
         await asyncio.to_thread(self._store.revoke_key, found[0].id, self._clock())
-        self._read_at = -math.inf
+        await self._forget()
         return found[0]
+
+    async def revoke_for(self, caller: str | None, key_id: str) -> ApiKey:
+        """Revoke a key by its id for a caller who was admitted by a key, and return it as it is then; once more changes nothing.
+
+        Raises ``KeyNotFound``, ``TaskInvalid`` for the last usable key that can make others, ``KeyMissing`` as ``create_for``.
+        """
+        async with self._changing:
+            now, known = self._clock(), await self.known()
+            _came_with_one(caller, known)
+            key = next((key for key in known if key.id == key_id), None)
+            if key is None:
+                raise _unknown()
+            if key.revoked_at is not None:
+                return key
+            others = (other for other in known if other.id != key.id and other.usable(now) and Scope.ADMIN in other.scopes)
+            if Scope.ADMIN in key.scopes and key.usable(now) and not any(others):
+                raise TaskInvalid(
+                    "this is the last usable key with the scope admin",
+                    field="key_id",
+                    remedy="make another one first, or revoke it with 'pointsman keys revoke'",
+                )
+            await asyncio.to_thread(self._store.revoke_key, key.id, now)
+            await self._forget()
+        log.info("keys.revoked", id=key.id, by=caller)
+        return replace(key, revoked_at=now)
 
     async def known(self) -> list[ApiKey]:
         """Every key, as the database has it now."""
         return await asyncio.to_thread(self._store.keys)
+
+    async def listed(self) -> list[tuple[ApiKey, float | None]]:
+        """Every key, and what was drawn of its budget in this period, in USD; None where it has none.
+
+        Raises ``StorageUnavailable``.
+        """
+        keys, drawn, now = await self.known(), await self.drawn_usd(), self._clock()
+        return [(key, drawn.get((key.id, window(key.budget.period, now)[0]), 0.0) if key.budget is not None else None) for key in keys]
+
+    async def found(self, key_id: str) -> tuple[ApiKey, float | None]:
+        """One of them.
+
+        Raises ``KeyNotFound``, ``StorageUnavailable``.
+        """
+        for key, drawn in await self.listed():
+            if key.id == key_id:
+                return key, drawn
+        raise _unknown()
 
     async def drawn_usd(self) -> dict[tuple[str, int], float]:
         """What was spent, and what services hold to spend, by key id and start of the period."""
@@ -265,6 +334,11 @@ class KeyService:
             if account.drawn != account.used:
                 await asyncio.to_thread(self._store.change_drawn, key_id, start, account.used - account.drawn)
         self._accounts.clear()
+
+    async def _forget(self) -> None:
+        """Have the next request read the keys anew, also where somebody reads them just now."""
+        async with self._reading:
+            self._read_at = -math.inf
 
     async def _refresh(self) -> None:
         async with self._reading:
@@ -331,6 +405,20 @@ def _for_this_machine(host: str | None) -> None:
             field="Host",
             remedy="address it as http://localhost or http://127.0.0.1, or make a key with 'pointsman keys create'",
         )
+
+
+def _came_with_one(caller: str | None, known: Sequence[ApiKey]) -> None:
+    """Raises ``KeyMissing``: whoever was admitted just before there was a key must not make himself one, or revoke that."""
+    if known and caller is None:
+        raise KeyMissing(
+            "an API key was made just now: from now on every call needs one",
+            field="Authorization",
+            remedy="send the header Authorization: Bearer KEY with a key that has the scope admin",
+        )
+
+
+def _unknown() -> KeyNotFound:
+    return KeyNotFound("no API key has this id", field="key_id", remedy="GET /v1/keys or 'pointsman keys list' shows the ids")
 
 
 def _nano(usd: float) -> int:

@@ -133,11 +133,33 @@ MODELS: list[tuple[str, Any]] = [
     ("speed.output_tokens_per_s", {"id": "a/b", "context_window": 5, "speed": {"ttft_s": 1, "output_tokens_per_s": 0}}),
     ("family", {"id": "a/b", "context_window": 5, "family": " "}),
 ]  # fmt: skip
+KEYS: list[tuple[str, Any]] = [
+    ("name", {"scopes": ["admin"]}),
+    ("name", {"name": f"{MARKER} <b>", "scopes": ["admin"]}),
+    ("name", {"name": f"{MARKER}\n", "scopes": ["admin"]}),
+    ("name", {"name": MARKER * 10, "scopes": ["admin"]}),
+    ("scopes", {"name": MARKER}),
+    ("scopes", {"name": MARKER, "scopes": []}),
+    ("scopes", {"name": MARKER, "scopes": "admin"}),
+    ("scopes[0]", {"name": MARKER, "scopes": [MARKER]}),
+    ("scopes", {"name": MARKER, "scopes": ["read", "chat"]}),
+    ("expires", {"name": MARKER, "scopes": ["admin"], "expires": "0d"}),
+    ("expires", {"name": MARKER, "scopes": ["admin"], "expires": 90}),
+    ("expires", {"name": MARKER, "scopes": ["admin"], "expires": f"{MARKER}d"}),
+    ("rate", {"name": MARKER, "scopes": ["admin"], "rate": "-1/s"}),
+    ("rate", {"name": MARKER, "scopes": ["admin"], "rate": "9" * 16}),
+    ("budget_usd", {"name": MARKER, "scopes": ["admin"], "budget_usd": "0/day"}),
+    ("budget_usd", {"name": MARKER, "scopes": ["admin"], "budget_usd": "NaN/day"}),
+    ("id", {"name": MARKER, "scopes": ["admin"], "id": MARKER}),
+    ("digest", {"name": MARKER, "scopes": ["admin"], "digest": "0" * 64}),
+    ("body", []),
+]
 CASES = (
     [("/v1/route", field, body) for field, body in ROUTE]
     + [("/v1/feedback", field, body) for field, body in FEEDBACK]
     + [("/v1/outcomes", field, body) for field, body in OUTCOMES]
     + [("/v1/models", field, body) for field, body in MODELS]
+    + [("/v1/keys", field, body) for field, body in KEYS]
 )
 
 
@@ -146,6 +168,7 @@ async def test_field_is_named(rig: Rig, path: str, field: str, body: Any) -> Non
     answer = await rig.client.post(path, content=json.dumps(body), headers=JSON)
     refused(answer, 422, field)
     assert rig.store.last_seq() == 0
+    assert rig.store.keys() == []
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
@@ -185,12 +208,12 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", list(UNREADABLE))
-@pytest.mark.parametrize("path", ["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models", "/v1/keys"])
 async def test_unreadable_bodies(rig: Rig, path: str, name: str) -> None:
     refused(await rig.client.post(path, content=UNREADABLE[name], headers=JSON), {400, 422}, None)
 
 
-@pytest.mark.parametrize("path", ["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models", "/v1/keys"])
 async def test_two_megabytes(rig: Rig, path: str) -> None:
     body = json.dumps({"prompt": MARKER + "a" * 2_000_000}).encode()
     refused(await rig.client.post(path, content=body, headers=JSON), 413, "body")
@@ -231,7 +254,7 @@ async def test_odd_lengths(rig: Rig, length: bytes) -> None:
         "application/json; charset=latin-1",
     ],
 )
-@pytest.mark.parametrize("path", ["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models", "/v1/keys"])
 async def test_wrong_content_type(rig: Rig, path: str, kind: str | None) -> None:
     answer = await rig.client.post(path, content=b'{"task_type": "x"}', headers={"content-type": kind} if kind else {})
     refused(answer, 415, "Content-Type")
@@ -287,6 +310,9 @@ async def test_bad_queries(rig: Rig, path: str, field: str) -> None:
         ("DELETE", f"/v1/feedback/%FF%00{MARKER}", 404),
         ("GET", "/v1/route", 405),
         ("PUT", "/v1/route", 405),
+        ("GET", f"/v1/keys/{MARKER}", 404),
+        ("DELETE", f"/v1/keys/%00{MARKER}", 404),
+        ("PUT", "/v1/keys/x", 405),
         ("DELETE", "/v1/decisions", 405),
         ("POST", "/healthz", 405),
         ("TRACE", "/v1/feedback", 405),
@@ -321,7 +347,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-PATHS = st.sampled_from(["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models"])
+PATHS = st.sampled_from(["/v1/route", "/v1/feedback", "/v1/outcomes", "/v1/models", "/v1/keys"])
 FIELDS = st.sampled_from(
     ["task_type", "messages", "constraints", "weights", "tags", "needs", "score", "decision_id", "verdict", "status", "id", "price"]
 )

@@ -118,12 +118,18 @@ async def test_examples_are_accepted(rig: Rig) -> None:
             assert (await rig.client.post(path, json=example["value"])).status_code in {200, 404}
     example = document["paths"]["/v1/models"]["post"]["requestBody"]["content"]["application/json"]["examples"]["priced"]
     assert (await rig.client.post("/v1/models", json=example["value"])).status_code == 201
+    examples = document["paths"]["/v1/keys"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    made = await rig.client.post("/v1/keys", json=examples["first"]["value"])
+    assert made.status_code == 201
+    bearer = {"Authorization": f"Bearer {made.json()['key']}"}
+    assert (await rig.client.post("/v1/keys", json=examples["limited"]["value"], headers=bearer)).status_code == 201
 
 
 async def test_answers_match_their_documentation(rig: Rig) -> None:
     from router.api.views.decisions import DecisionPage, DecisionView
     from router.api.views.feedback import ChangeAnswer, FeedbackAnswer, FeedbackResults, OutcomeAnswer
     from router.api.views.health import Readiness
+    from router.api.views.keys import KeyList, KeyView, NewKeyView
     from router.api.views.models import ModelHistory, ModelList
     from router.api.views.policy import PolicyView
     from router.api.views.routing import RouteAnswer
@@ -149,6 +155,11 @@ async def test_answers_match_their_documentation(rig: Rig) -> None:
     PolicyView.model_validate_json(await body(client.get("/v1/policy")))
     PolicyView.model_validate_json(await body(client.get("/v1/policy/never_seen")))
     assert await body(client.get("/healthz")) == b'{"status":"ok"}'
+    wanted = {"name": "k", "scopes": ["admin"], "expires": "1d", "rate": "9/s", "budget_usd": "5/day"}
+    made = NewKeyView.model_validate_json(await body(client.post("/v1/keys", json=wanted)))
+    client.headers["Authorization"] = f"Bearer {made.key}"
+    KeyView.model_validate_json(await body(client.get(f"/v1/keys/{made.id}")))
+    KeyList.model_validate_json(await body(client.get("/v1/keys")))
 
 
 async def test_unexpected_failure_tells_nothing_and_is_logged(rig: Rig, monkeypatch: Any, capfd: Any) -> None:

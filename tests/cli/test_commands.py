@@ -163,9 +163,7 @@ def test_json_is_json_and_time_is_short(pointsman: Command) -> None:
     assert time.process_time() - started < 2.0
 
 
-@pytest.mark.parametrize(
-    ("content", "words"), [(b"no database\n" * 500, "file is not a database"), (None, "unable to open database file")]
-)
+@pytest.mark.parametrize(("content", "words"), [(b"no database\n" * 500, "file is not a database"), (None, "unable to open database file")])
 def test_a_database_that_cannot_be_opened_is_told_with_the_drivers_words(
     pointsman: Command, tmp_path: Path, content: bytes | None, words: str
 ) -> None:

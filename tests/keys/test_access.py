@@ -38,6 +38,8 @@ def expected(method: str, path: str) -> frozenset[Scope]:
     """Which scopes an address takes; an address that is not foreseen here fails the test."""
     if path.startswith("/v1/models"):
         return CATALOGUE if method == "GET" else ADMIN
+    if path.startswith("/v1/keys"):
+        return ADMIN
     if method == "GET":
         return READ
     return FORESEEN[path.split("/{")[0]]
@@ -49,7 +51,13 @@ def addresses(rig: Rig) -> list[tuple[str, str]]:
 
 
 def filled(path: str) -> str:
-    for name, value in {"model_id:path": "acme/small", "feedback_id": "fb_1", "decision_id": "d", "task_type": "x"}.items():
+    for name, value in {
+        "model_id:path": "acme/small",
+        "feedback_id": "fb_1",
+        "decision_id": "d",
+        "task_type": "x",
+        "key_id": "key_1",
+    }.items():
         path = path.replace(f"{{{name}}}", value)
     return path
 
