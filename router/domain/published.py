@@ -13,6 +13,7 @@ _DROPPED = frozenset({"instruct", "chat", "it", "hf", "fp8", "bf16", "tee", "met
 """Words that say how weights were tuned or stored, not which model it is."""
 _SPELLINGS = (
     (r"^(?:meta-)?llama(\d)", r"llama-\1"),
+    (r"^gemma(\d)", r"gemma-\1"),
     (r"^c4ai-", ""),
     (r"^code-llama", "codellama"),
     (r"^claude-v1$", "claude-1"),
@@ -20,6 +21,8 @@ _SPELLINGS = (
     (r"^claude-instant-v1$", "claude-instant-1"),
     (r"^(?!gpt|qwen-)(.+)-turbo$", r"\1"),  # a faster way to serve the same weights
 )
+_PACKED = re.compile(r"(-(q\d(-[k01])?(-[sml])?|quantized|gguf|awq|gptq|nf4|int[48]|w\d+a\d+))+$")
+"""How weights were quantised, at the end of the names of local servers."""
 _UNDATED = re.compile(r"(-(\d{3,8}(-\d\d){0,2}|\d\d-\d{4}|\d\d-\d\d|v0-\d|preview|latest|exp))+$")
 """Dates and stages at the end of a name."""
 _DATES = (
@@ -43,7 +46,7 @@ def canonical(name: str) -> str:
     spelt = re.sub(r"[^a-z0-9+]+", "-", name.lower().rsplit("/", 1)[-1]).replace("+", "-plus").strip("-")
     for pattern, written in _SPELLINGS:
         spelt = re.sub(pattern, written, spelt)
-    return "-".join(word for word in spelt.split("-") if word not in _DROPPED)
+    return "-".join(word for word in _PACKED.sub("", spelt).split("-") if word not in _DROPPED)
 
 
 def _month(name: str) -> int | None:

@@ -17,6 +17,10 @@ from router.domain.published import arena_rating, canonical
         ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mistralai/mixtral-8x7b-chat-v0.1"),
         ("deepinfra/meta-llama/Llama-3.3-70B-Instruct-Turbo", "Llama-3.3-70B-Instruct"),
         ("CohereForAI/c4ai-command-r-plus", "command-r+"),
+        ("ollama/mistral:7b-instruct-v0.2-q4_K_M", "mistralai/Mistral-7B-Instruct-v0.2"),
+        ("ollama/gemma2:9b-instruct-q8_0", "google/gemma-2-9b-it"),
+        ("TheBloke/Llama-2-70B-Chat-AWQ", "llama-2-70b-chat"),
+        ("RedHatAI/Meta-Llama-3.1-70B-Instruct-quantized.w4a16", "llama-3.1-70b"),
     ],
 )
 def test_one_model_has_one_name_at_every_host(one: str, other: str) -> None:
