@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import resource
 import subprocess
 import sys
@@ -21,17 +20,16 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from learning import state
-from learning.features import SCHEMA_VERSION, encode, to_bytes
+from learning.features import SCHEMA_VERSION
 from learning.learner import Learner
 from router import bootstrap, config
-from router.domain.decisions import Decision
-from router.domain.events import Feedback, Outcome, Snapshot, Status, Write
+from router.bench.fold import fill
+from router.bench.fold import fold as fold_all
+from router.domain.events import Snapshot
 from router.domain.evidence import fold
 from router.domain.offers import facts_of
 from router.domain.refold import fold_on
@@ -52,42 +50,13 @@ async def begun(settings: config.Settings) -> None:
     await services.close()
 
 
-def fill(store: Store, decision: Decision, records: int, models: int, types: int) -> float:
-    """Records per second while the log is written; groups of 6,000."""
-    rng = random.Random(1)
-    names, kinds = decision.eligible[:models], [f"type_{n:02}" for n in range(types)]
-    begun, numbers = time.perf_counter(), count()
-    for _ in range(0, records, 6_000):
-        group: list[Write] = []
-        for _ in range(2_000):
-            n = next(numbers)
-            made = replace(
-                decision,
-                id=f"dec_{n:032x}",
-                at=1.7e9 + n,
-                task_type=rng.choice(kinds),
-                model=rng.choice(names),
-                features=to_bytes(encode(rng.randrange(50, 90_000))),
-            )
-            good = rng.random() < 0.8 - 0.4 * (n > records / 6 and made.model == names[0])  # one model gets worse half-way
-            group += [
-                made,
-                Outcome(made.id, Status.OK, made.at + 1, None, rng.lognormvariate(0.7, 0.4), None, 900, rng.randrange(200, 900), 0.001),
-                Feedback(f"fb_{n:032x}", made.id, "bench", "quality", float(good), made.at + 2),
-            ]
-        store.commit(group)
-    return store.last_seq() / (time.perf_counter() - begun)
-
-
 def refold(store: Store, learner: Learner, trusted: Sequence[str]) -> dict[str, float]:
     """Events per second from the log's start to its end, as a service folds them; positions without evidence count too."""
-    begun, cpu = time.perf_counter(), time.process_time()
-    fold_on(store, learner, store.last_seq(), trusted)
-    took, used = time.perf_counter() - begun, time.process_time() - cpu
+    made = fold_all(store, learner, trusted)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "events": float(learner.seq), "seconds": took, "per_s": learner.seq / took, "cpu_s": used, "per_cpu_s": learner.seq / used,
-        "incidents": float(len(learner.incidents)), "peak_mb": peak_mb,
+        "events": float(made.records), "seconds": made.seconds, "per_s": made.per_s, "cpu_s": made.cpu_s,
+        "per_cpu_s": made.records / made.cpu_s, "incidents": float(made.incidents), "peak_mb": peak_mb,
     }  # fmt: skip
 
 
@@ -166,7 +135,7 @@ def main() -> None:
         settings = config.load(database_url=url)
         asyncio.run(begun(settings))
         store = SqlStore(url, "normal")
-        report["written_per_s"] = fill(store, decision, chosen.records, chosen.models, chosen.types)
+        report["written_per_s"] = chosen.records / fill(store, decision, chosen.records, decision.eligible[: chosen.models], chosen.types)
         if chosen.database is None:
             report["bytes_per_record"] = sum(file.stat().st_size for file in folder.glob("log.db*")) / store.last_seq()
         print(f"  written {store.last_seq():,} records at {report['written_per_s']:,.0f}/s", flush=True)

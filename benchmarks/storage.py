@@ -11,29 +11,24 @@ import argparse
 import asyncio
 import json
 import os
-import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import psycopg
 
 from router import bootstrap, config
 from router.domain.decisions import Decision
 from router.domain.ids import new_id
 from router.domain.tasks import Task
 from router.storage import codec, schema
+from router.storage.raw import raw_commits, row_of
 from router.storage.sql import SqlStore
-from router.storage.tables import decisions
 from router.storage.writer import GroupCommitWriter
 from router.testing.postgres import PostgresServer
-
-COLUMNS = tuple(decisions.columns.keys())
 
 
 async def typical() -> Decision:
@@ -90,52 +85,18 @@ async def written(url: str, decision: Decision, callers: int, seconds: float, ma
     }
 
 
-def raw(name: str, url: str, decision: Decision, group: int, seconds: float) -> float:
+def raw(url: str, decision: Decision, group: int, seconds: float) -> float:
     """Rows per second of the driver alone, ``group`` rows to a commit; the rows are made before the clock starts."""
-    commit, close = (_raw_sqlite if name == "sqlite" else _raw_postgres)(url)
-    first = 10_000_000
-    made = 0
-    rate = 0.0
+    made, spent = 0, 0.0
     until = time.perf_counter() + seconds
-    spent = 0.0
-    while time.perf_counter() < until:
-        records = [codec.decision_row(first + made + i, replace(decision, id=new_id("dec"))) for i in range(group)]
-        rows = [tuple(record[column] for column in COLUMNS) for record in records]
-        begun = time.perf_counter()
-        commit(rows)
-        spent += time.perf_counter() - begun
-        made += group
-        rate = made / spent
-    close()
-    return rate
-
-
-def _raw_sqlite(url: str) -> tuple[Callable[[list[tuple[Any, ...]]], None], Callable[[], None]]:
-    connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32000"):
-        connection.execute(f"PRAGMA {pragma}")
-    statement = f"INSERT INTO decisions ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-
-    def commit(rows: list[tuple[Any, ...]]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(statement, rows)
-        connection.execute("COMMIT")
-
-    return commit, connection.close
-
-
-def _raw_postgres(url: str) -> tuple[Callable[[list[tuple[Any, ...]]], None], Callable[[], None]]:
-    connection = psycopg.connect(url.replace("+psycopg", ""))
-    connection.execute("CREATE TABLE IF NOT EXISTS raw_decisions (LIKE decisions INCLUDING ALL)")
-    connection.commit()
-
-    def commit(rows: list[tuple[Any, ...]]) -> None:
-        with connection.cursor() as cursor, cursor.copy(f"COPY raw_decisions ({', '.join(COLUMNS)}) FROM STDIN".encode()) as copy:
-            for row in rows:
-                copy.write_row(row)
-        connection.commit()
-
-    return commit, connection.close
+    with raw_commits(url, "full") as commit:
+        while time.perf_counter() < until:
+            rows = [row_of(made + i + 1, replace(decision, id=new_id("dec"))) for i in range(group)]
+            begun = time.perf_counter()
+            commit(rows)
+            spent += time.perf_counter() - begun
+            made += group
+    return made / spent
 
 
 def syncs_per_s(folder: Path, seconds: float = 1.0) -> float:
@@ -174,7 +135,7 @@ def main() -> None:
                 schema.upgrade(url)
                 told = asyncio.run(written(url, decision, chosen.callers, chosen.seconds, 256))
                 group = max(1, round(told["rows_per_commit"]))
-                limit = raw(database, url, decision, group, min(chosen.seconds, 4.0))
+                limit = raw(url, decision, group, min(chosen.seconds, 4.0))
                 report[database] = told | {"raw_per_s": limit, "share_of_raw": told["per_s"] / limit}
                 print(
                     f"  {database:9} {told['per_s']:8,.0f} durable/s   p50 {told['p50_ms']:5.1f} ms   p99 {told['p99_ms']:6.1f} ms"

@@ -28,11 +28,12 @@ def run(
     on_listening: Callable[[str, Callable[[], None]], None] | None = None,
 ) -> None:
     """``serve`` on the fastest event loop there is, until the process is told to stop."""
-    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+    with asyncio.Runner(loop_factory=fastest_loop()) as runner:
         runner.run(serve(settings, listener=listener, on_listening=on_listening))
 
 
-def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes it; None: asyncio's own."""
     try:
         import uvloop
     except ImportError:  # it does not exist for Windows

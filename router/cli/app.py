@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import battery, database, keys, models, rules, settings
+from router.cli import battery, bench, database, keys, models, rules, settings
 from router.cli.audit import audit, history
 from router.cli.demo import demo
 from router.cli.evaluate import evaluate, lift, whatif
@@ -65,6 +65,7 @@ app.command("judges")(judges)
 app.command("guide")(guide)
 app.command("grafana")(grafana)
 app.add_typer(battery.app, name="battery")
+app.add_typer(bench.app, name="bench")
 app.add_typer(rules.app, name="rules")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

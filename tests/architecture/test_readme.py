@@ -38,7 +38,7 @@ def test_the_requests_are_what_the_service_reads(path):
 def test_the_commands_are_the_programs(capsys):
     from router.cli.app import run
 
-    for line in re.findall(r"pointsman ((?:config|import|models|replay|serve|db)[a-z ]*)", "\n".join(blocks("sh"))):
+    for line in re.findall(r"pointsman ((?:bench|config|import|models|replay|serve|db)[a-z ]*)", "\n".join(blocks("sh"))):
         assert run([*shlex.split(line), "--help"]) == 0, line
     capsys.readouterr()
 

@@ -24,7 +24,7 @@ COMMANDS = (
     "serve", "demo", "replay",
     "keys create", "keys list", "keys revoke",
     "models list", "models show", "models add", "models retire", "models prices", "models recost",
-    "db upgrade", "db check", "config check",
+    "db upgrade", "db check", "config check", "bench routing", "bench fold",
 )  # fmt: skip
 
 
