@@ -1,4 +1,4 @@
-"""Logging that ends with each test; one PostgreSQL server for the session, and a database of its own for each test that asks."""
+"""Logging that ends with each test, patience, and one PostgreSQL server with a database of its own for each test that asks."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from router.storage import schema
+from router.api import health, limits
+from router.services import outage
+from router.storage import engine, postgres, schema
 from router.testing.postgres import PostgresServer
 
 # the same examples every time, and none is wrong because the machine has much else to do
@@ -16,6 +18,22 @@ settings.register_profile("steady", deadline=None, derandomize=True, suppress_he
 settings.load_profile("steady")
 
 _numbers = itertools.count(1)
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """No service in this process gives up its database or a caller because the machine is busy; a test of such a limit sets it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(health, "_WITHIN_S", float(PATIENCE_S))
+        patched.setattr(limits, "DRAIN_S", float(PATIENCE_S))
+        patched.setattr(outage, "PATIENCE_S", float(PATIENCE_S))
+        patched.setattr(engine, "BUSY_TIMEOUT_MS", 1_000 * PATIENCE_S)
+        for name in ("CONNECT_WITHIN_S", "POOL_TIMEOUT_S", "READ_WITHIN_S", "WRITE_WITHIN_S"):
+            patched.setattr(postgres, name, PATIENCE_S)
+        for kind in (postgres.BoundedConnection, postgres._PatientConnection):
+            patched.setattr(kind, "within_s", float(PATIENCE_S))
+        yield
 
 
 @pytest.fixture(autouse=True)
