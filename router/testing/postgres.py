@@ -6,10 +6,12 @@ folder of others. PostgreSQL refuses root: as root the server runs as ``nobody``
 
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -41,10 +43,12 @@ def binaries() -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
+    """A port of loopback that nobody listens on, below those that systems give to whoever asks for any: it stays free for a while."""
+    numbers = random.SystemRandom()
+    while True:
+        port = numbers.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class PostgresServer:

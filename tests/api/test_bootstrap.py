@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from router import bootstrap, config, serving
 from router.errors import ConfigurationInvalid, StorageUnavailable
 from router.storage import schema
+from router.testing.postgres import free_port
 from tests.running import running
 
 
@@ -103,9 +103,7 @@ def test_a_host_that_has_no_address_is_refused_by_its_name() -> None:
 
 
 async def test_process_stops_in_order_when_it_is_told_to(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     program = "import asyncio\nfrom router import config, serving\nasyncio.run(serving.serve(config.load()))\n"
     environment = {
         "PATH": os.environ["PATH"],
@@ -119,7 +117,7 @@ async def test_process_stops_in_order_when_it_is_told_to(tmp_path: Path) -> None
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while True:
                     try:
                         assert (await client.get("/readyz")).status_code == 200
@@ -129,7 +127,7 @@ async def test_process_stops_in_order_when_it_is_told_to(tmp_path: Path) -> None
             assert (await client.post("/v1/route", json={"prompt": "xq7markerq7x is this prime?"})).status_code == 200
             assert (await client.post("/v1/route", content=b"x" * 2_000_000)).status_code == 413
         process.send_signal(signal.SIGTERM)
-        _, logged = await asyncio.wait_for(process.communicate(), 30)
+        _, logged = await asyncio.wait_for(process.communicate(), 120)
     finally:
         if process.returncode is None:
             process.kill()
