@@ -53,6 +53,14 @@ async def until(holds: Callable[[], bool], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
+async def ready(replica: Replica) -> None:
+    """Wait until a replica says that it is: a part that met the outage is known to be well once it has taken its step again."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (told := await replica.ready())["status"] != "ready":
+        assert time.monotonic() < deadline, told
+        await asyncio.sleep(0.05)
+
+
 async def agree(made: list[Replica]) -> tuple[int, str]:
     """Wait until all have folded the whole log, and return where they stand: the same for each."""
     for replica in made:
