@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -35,16 +34,20 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in told.output
 
 
-def test_help_loads_nothing_heavy() -> None:
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that a command line loads, in a process of its own: what its time goes into, however busy the machine is."""
     script = (
-        "import sys, time\nfrom router.cli.app import run\nrun(['--help'])\n"
-        "heavy = {'numpy', 'scipy', 'sqlalchemy', 'fastapi', 'pydantic', 'pyarrow', 'uvicorn', 'structlog'} & set(sys.modules)\n"
-        "print(sorted(heavy), time.process_time(), file=sys.stderr)"
+        "import json, sys\nfrom router.cli.app import run\n"
+        f"run({list(arguments)!r})\nprint(json.dumps(list(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment(), timeout=60, check=True)
-    loaded, _, seconds = done.stderr.rpartition(" ")
-    assert loaded == "[]"
-    assert float(seconds) < 0.5
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment(), timeout=300, check=True)
+    return set(json.loads(done.stderr))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = loaded_by("--help")
+    assert not loaded & {"numpy", "scipy", "sqlalchemy", "fastapi", "pydantic", "pyarrow", "uvicorn", "structlog"}
+    assert len(loaded) < 600  # of what Python brings with typer
 
 
 @pytest.mark.parametrize("line", ["nonsense", "replay", "models", "models show", "serve --port x", "--nonsense", "demo --requests 0"])
@@ -157,10 +160,9 @@ def test_an_interrupt_is_status_130(pointsman: Command, monkeypatch: pytest.Monk
     assert pointsman("config", "check").status == 130
 
 
-def test_json_is_json_and_time_is_short(pointsman: Command) -> None:
-    started = time.process_time()
+def test_json_is_json_and_a_list_loads_nothing_of_the_service(pointsman: Command) -> None:
     json.loads(pointsman("models", "list", "--json").out)
-    assert time.process_time() - started < 2.0
+    assert not loaded_by("models", "list", "--json") & {"scipy", "fastapi", "pyarrow", "uvicorn", "alembic"}
 
 
 @pytest.mark.parametrize(("content", "words"), [(b"no database\n" * 500, "file is not a database"), (None, "unable to open database file")])

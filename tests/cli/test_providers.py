@@ -30,7 +30,7 @@ def test_with_two_keys_exactly_those_providers_are_offered(pointsman: Command, t
     try:
         assert running.process.stdout is not None
         said = running.process.stdout.readline()
-        with urllib.request.urlopen(f"{running.address}/v1/models", timeout=10) as answer:
+        with urllib.request.urlopen(f"{running.address}/v1/models", timeout=60) as answer:
             listed = json.load(answer)
     finally:
         running.stop()

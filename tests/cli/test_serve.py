@@ -1,14 +1,15 @@
 """``pointsman serve`` as a process: it says where it listens, takes options, refuses a taken port, and ends in order."""
 
-import json
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from router.demo.service import Caller
 from tests.end_to_end.service import Service, environment
 
 
@@ -21,13 +22,13 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def test_it_serves_as_told_and_stops_in_order(service: Service, tmp_path: Path) -> None:
-    with urllib.request.urlopen(f"{service.address}/readyz", timeout=10) as answer:
-        assert json.load(answer)["durability"] == "normal"
-    with urllib.request.urlopen(f"{service.address}/docs", timeout=10) as answer:
+    with closing(Caller(service.address)) as caller:
+        assert caller.call("GET", "/readyz")["durability"] == "normal"
+    with urllib.request.urlopen(f"{service.address}/docs", timeout=60) as answer:
         assert answer.status == 200
     port = service.address.rpartition(":")[2]
     command = [sys.executable, "-m", "router.cli", "serve", "--port", port, "--database-url", "memory://"]
-    second = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=60, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=120, check=False)
     assert (second.returncode, second.stdout) == (2, "")
     assert second.stderr.count("\n") == 1
     assert "[port]" in second.stderr

@@ -2,8 +2,9 @@
 
 import json
 import math
-import time
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from learning.features import N_FEATURES, SCHEMA_VERSION, to_bytes
 from learning.learner import Learner
 from learning.targets import Target
-from router.domain.catalog import Catalog
+from router.domain.catalog import Catalog, load_shipped
 from router.domain.decisions import Decision
 from router.domain.events import CostChange, CostSource, Outcome, Status
 from router.domain.evidence import fold
@@ -227,8 +228,13 @@ def test_the_command_tells_what_changes_and_then_changes_it(pointsman: Command, 
     assert (refused.status, "[since]" in refused.err) == (2, True)
 
 
-def test_the_command_shows_prices_their_sources_and_their_age(pointsman: Command, tmp_path: Path) -> None:
-    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 200 * DAY))
+def test_the_command_shows_prices_their_sources_and_their_age(
+    pointsman: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = load_shipped().get("openai/gpt-4o").price.checked  # type: ignore[union-attr]
+    now = (moment(checked) or 0.0) + 100.5 * DAY
+    monkeypatch.setattr("router.cli.prices.time", SimpleNamespace(time=lambda: now))
+    day = datetime.fromtimestamp(now - 200 * DAY, UTC).strftime("%Y-%m-%d")
     old = {"input": 1, "output": 2, "cache_write": 1.25, "checked": day}
     more = {"models": [{"id": "acme/old", "family": "f", "context_window": 9, "price": old}]}
     (tmp_path / "more.json").write_text(json.dumps(more))

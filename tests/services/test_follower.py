@@ -25,7 +25,7 @@ SECRET = "postgresql://ada:lovelace@db/pointsman and what somebody asked"
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.005)
 
@@ -130,7 +130,7 @@ async def test_a_fold_that_raises_half_way_degrades_the_service_and_is_made_good
 
         def damaged(after_seq: int, limit: int) -> tuple[list[Evidence], int]:
             """The last outcome lacks the end of its features: its fold raises, after those before it were folded."""
-            served.wait(20)
+            served.wait(60)
             events, upto = read(after_seq, limit)
             if not mended.is_set():
                 last = max(i for i, event in enumerate(events) if isinstance(event, OutcomeEvent))

@@ -192,7 +192,7 @@ async def test_the_pages_and_the_metrics_show_how_the_days_allowances_stand(tmp_
         shown = (await client.get("/metrics")).text
         assert 'pointsman_allowance_limit{name="exploration_quality"} 2.0\n' in shown
         held = float(re.findall(r'pointsman_allowance_held\{name="exploration_usd"\} (\S+)', shown)[0])
-        assert 0 <= held <= 0.005
+        assert 0 <= held < 1.5 * 0.005, "a part is drawn where less than half of one is held"
         page = (await client.get("/budgets")).text
         assert "Exploring today" in page
         assert "of 2 points of quality" in page

@@ -16,7 +16,7 @@ def decided(store: MemoryStore) -> int:
 
 
 async def until(holds: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0.005)
 
