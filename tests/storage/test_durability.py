@@ -17,7 +17,7 @@ KILLS = 5
 def run_until_killed(url: str, run: str, lines: int) -> list[str]:
     """Kill the child once it has printed about ``lines``, and return every whole line that it got out."""
     child = subprocess.Popen([sys.executable, str(CHILD), url, run], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(60, child.kill)
+    watchdog = threading.Timer(300, child.kill)
     watchdog.start()
     assert child.stdout is not None
     printed: list[str] = []

@@ -416,23 +416,27 @@ def test_names_may_hold_any_text(store, make):
 def test_readers_see_whole_groups_and_never_a_gap(store, make):
     groups, size = 40, 5
     seen: list[list[int]] = []
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     def read() -> None:
-        while not done.is_set():
+        finished = False
+        while not finished:
+            finished = done.is_set()  # before the look: nothing is added after it
             seen.append([event.seq for event in store.read_log(0, groups * size + 1)])
+            begun.set()
 
     reader = threading.Thread(target=read)
     reader.start()
+    assert begun.wait(60)
     for g in range(groups):
         scores = [make.feedback(f"f{g}-{j}", f"d{g}", judge=f"j{j}") for j in range(3)]
         store.commit([make.decision(f"d{g}"), make.outcome(f"d{g}"), *scores])
     done.set()
     reader.join()
-    assert seen
     for seqs in seen:
         assert seqs == list(range(1, len(seqs) + 1))
         assert len(seqs) % size == 0
+    assert (len(seen[0]), len(seen[-1])) == (0, groups * size)
 
 
 def test_threads_that_commit_share_the_counter(store, make):

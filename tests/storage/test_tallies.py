@@ -156,6 +156,6 @@ def test_several_processes_count_each_position_once(store, make, workers):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     (sums,) = lines(store).values()
     assert (sums.decisions, sums.cost_usd) == (300, 300.0)

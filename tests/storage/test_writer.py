@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,7 @@ class GatedStore(MemoryStore):
 
     def commit(self, writes: Sequence[Write]) -> list[Committed | RouterError]:
         self.entered.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         self.groups.append(len(writes))
         return super().commit(writes)
 
@@ -71,7 +72,7 @@ async def all_queued(writer: GroupCommitWriter, count: int) -> None:
 
 
 async def entered(store: GatedStore) -> None:
-    assert await asyncio.to_thread(store.entered.wait, 10)
+    assert await asyncio.to_thread(store.entered.wait, 60)
 
 
 async def test_a_write_returns_when_it_can_be_read(store, make):
@@ -124,13 +125,24 @@ async def test_what_nobody_waits_for_goes_with_the_next_or_alone_after_a_moment(
         assert (await writer.submit(make.decision("d5"), lazy=True)).seq == 6
 
 
-async def test_lingering_waits_for_company(make):
+async def test_lingering_waits_for_company(make, monkeypatch):
     store = GatedStore()
     store.gate.set()
+    lingers, company = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 1.0
+        lingers.set()
+        assert company.wait(60)
+
+    monkeypatch.setattr("router.storage.writer.time", SimpleNamespace(sleep=sleep))
     async with running(store, linger_s=1.0) as writer:
         first = asyncio.create_task(writer.write(make.decision("d1")))
-        await asyncio.sleep(0.05)
-        await asyncio.gather(first, writer.write(make.decision("d2")))
+        assert await asyncio.to_thread(lingers.wait, 60)
+        second = asyncio.create_task(writer.write(make.decision("d2")))
+        await all_queued(writer, 2)
+        company.set()
+        await asyncio.gather(first, second)
     assert store.groups == [2]
 
 
@@ -204,8 +216,12 @@ async def test_a_caller_who_gives_up_breaks_nothing(make):
         assert writer.waiting == 0
 
 
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "log-writer"}
+
+
 async def test_closing_answers_everything_accepted_and_takes_nothing_more(make):
-    store = GatedStore()
+    store, others = GatedStore(), threads()
     async with running(store, max_group=10) as writer:
         tasks = [asyncio.create_task(writer.write(make.decision(f"d{i}"))) for i in range(95)]
         await all_queued(writer, 95)
@@ -219,7 +235,7 @@ async def test_closing_answers_everything_accepted_and_takes_nothing_more(make):
         assert all(task.done() for task in tasks)
         assert [task.result().seq for task in tasks] == list(range(1, 96))
         await writer.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "log-writer"]
+    assert threads() <= others
 
 
 async def test_a_writer_that_was_never_started_refuses_and_closes(make):
@@ -259,7 +275,7 @@ async def test_many_writers_at_once_get_a_dense_log(sql_store, make):
 
 
 def test_a_loop_that_ends_without_close_leaves_no_trace(make):
-    store = GatedStore()
+    store, others = GatedStore(), threads()
 
     async def abandon() -> None:
         writer = GroupCommitWriter(store)
@@ -270,8 +286,8 @@ def test_a_loop_that_ends_without_close_leaves_no_trace(make):
 
     asyncio.run(abandon())
     store.gate.set()
-    for thread in [t for t in threading.enumerate() if t.name == "log-writer"]:
-        thread.join(10)
+    for thread in threads() - others:
+        thread.join(60)
         assert not thread.is_alive()
     assert store.decision("d1") is not None
 
