@@ -14,7 +14,10 @@ from tests.api.conftest import Rig
 
 @pytest.fixture
 async def port(rig: Rig) -> AsyncIterator[int]:
-    server = uvicorn.Server(uvicorn.Config(rig.app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off"))
+    settings = uvicorn.Config(
+        rig.app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=75
+    )
+    server = uvicorn.Server(settings)
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag and no event
         await asyncio.sleep(0.01)
@@ -31,7 +34,7 @@ async def exchange(port: int, head: str, *pieces: bytes, hang_up: bool = False) 
             writer.write(piece)
         with contextlib.suppress(ConnectionError):
             await writer.drain()
-        return b"" if hang_up else await asyncio.wait_for(reader.read(), 10)
+        return b"" if hang_up else await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError):

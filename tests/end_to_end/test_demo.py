@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-m", "router.cli", "demo")
 
 def demo(folder: Path, *options: str) -> tuple[dict[str, Any], str]:
     command = [*COMMAND, "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=folder, timeout=150, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=folder, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
 
@@ -79,7 +79,7 @@ def test_an_interrupt_ends_a_live_demo_with_what_was_learned(tmp_path: Path) -> 
     environ = environment() | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
     running = subprocess.Popen([*COMMAND, "--db", "demo.db"], stdin=inner, stdout=inner, stderr=inner, cwd=tmp_path, env=environ)
     os.close(inner)
-    shown, interrupted, give_up = b"", False, time.monotonic() + 120
+    shown, interrupted, give_up = b"", False, time.monotonic() + 600
     while time.monotonic() < give_up:
         try:
             piece = os.read(terminal, 65_536)
@@ -91,7 +91,7 @@ def test_an_interrupt_ends_a_live_demo_with_what_was_learned(tmp_path: Path) -> 
             interrupted = True
         if not piece:
             break
-    assert running.wait(60) == 0
+    assert running.wait(120) == 0
     os.close(terminal)
     text = shown.decode()
     assert "interrupted: this is what was learned so far" in text
