@@ -21,6 +21,7 @@ from router.services.lift import LiftService
 from router.services.metrics import Metrics
 from router.services.models import ModelService
 from router.services.outage import OutageWriter
+from router.services.overrides import OverrideService
 from router.services.planning import PlanningService
 from router.services.tallying import TallyService
 from router.services.texts import text_reader
@@ -48,22 +49,20 @@ async def build(settings: Settings) -> Services:
         deciding = (
             OutageWriter(writer, at_most_s=settings.outage_max_s, monotonic=time.monotonic) if settings.outage == "degraded" else writer
         )
-        allowance = parts.allowance(settings, store)
-        routing, training, regimes, spending = parts.learned(settings, store, deciding, models, leads=leads, allowance=allowance)
+        routing, training, regimes = parts.learned(settings, store, deciding, models, leads=leads)
         sharing = parts.sharing(settings, training, models)
         retention = parts.retention(settings, store, leads)
         tallying = TallyService(store)
+        overrides = OverrideService(store, clock=time.time)
+        budgets, spending, allowance = parts.budgets(settings, store, overrides, routing, training, tallying)
         writer.on_commit = _both(training.notify, tallying.notify)
         providers = await parts.providers(settings)
         judging = parts.judging(settings, store, writer, models, routing, providers)
         tracing = tracing_to_collector() if settings.otel else None
         execution = parts.execution(settings, store, deciding, models, routing, keys, providers, judging, tracing)
         readings = parts.readings(settings, writer, models, training, tallying, execution, leads)
-        if spending is not None:
-            readings = replace(readings, day=lambda: spending.standing)
-        if allowance is not None:
-            readings = replace(readings, allowances=lambda: allowance.standing)
-        beside = (training, tallying, spending, allowance, retention, sharing)
+        readings = replace(readings, day=lambda: spending.day, allowances=lambda: allowance.standing)
+        beside = (training, tallying, overrides, spending, allowance, retention, sharing)
         followers = [part.follower for part in beside if part is not None] + ([] if judging is None else judging.followers)
         metrics = Metrics(replace(readings, parts=lambda: followers))
         writer.on_written = metrics.written
@@ -84,6 +83,7 @@ async def build(settings: Settings) -> Services:
         execution=execution,
         keys=keys,
         texts=texts,
+        overrides=overrides,
         spending=spending,
         allowance=allowance,
         judging=judging,
@@ -113,6 +113,7 @@ async def build(settings: Settings) -> Services:
         execution=execution,
         judging=judging,
         texts=texts,
+        budgets=budgets,
         spending=spending,
         planning=PlanningService(routing, writer, lambda: models.catalog),
         evaluation=EvaluationService(store, decide_again, lambda: models.catalog),

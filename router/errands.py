@@ -34,7 +34,7 @@ async def guide_service(settings: Settings) -> AsyncIterator[GuideService]:
     store, _ = await asyncio.to_thread(parts.open_store, settings)
     try:
         models = ModelService(store, parts.base_catalog(settings), clock=time.time)
-        routing, training, _, _ = parts.learned(settings, store, GroupCommitWriter(store), models, leads=lambda: False)
+        routing, training, _ = parts.learned(settings, store, GroupCommitWriter(store), models, leads=lambda: False)
         await models.load()
         await training.start()
         try:
@@ -93,7 +93,7 @@ async def _logging(settings: Settings) -> AsyncIterator[tuple[Store, GroupCommit
     try:
         writer = GroupCommitWriter(store, max_queue=settings.write_queue_max, max_group=settings.write_group_max)
         models = ModelService(store, parts.base_catalog(settings), clock=time.time)
-        routing, _, _, _ = parts.learned(settings, store, writer, models, leads=lambda: False)
+        routing, _, _ = parts.learned(settings, store, writer, models, leads=lambda: False)
         policy = (routing.policy_version, parts.routing_rules(settings).told())
         regimes = RegimeService(writer, store, policy=policy, settle=_nothing, clock=time.time)  # nobody decides here
         await models.load()

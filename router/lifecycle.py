@@ -14,6 +14,7 @@ from router.services.execution import ExecutionService
 from router.services.judging import JudgingService
 from router.services.keys import KeyService
 from router.services.models import ModelService
+from router.services.overrides import OverrideService
 from router.services.regimes import RegimeService
 from router.services.retention import RetentionService
 from router.services.sharing import SharingService
@@ -45,8 +46,9 @@ class Lifecycle:
     execution: ExecutionService
     keys: KeyService
     texts: TextReader | None
-    spending: SpendingService | None
-    allowance: AllowanceService | None
+    overrides: OverrideService
+    spending: SpendingService
+    allowance: AllowanceService
     judging: JudgingService | None
     sharing: SharingService | None
     retention: RetentionService | None
@@ -61,11 +63,10 @@ class Lifecycle:
             await self.tallying.start()
             if self.texts is not None:
                 await self.texts.read(["ready"])  # an embedding model takes seconds to load
-            if self.spending is not None:
-                await self.tallying.catch_up()
-                await self.spending.start()
-            if self.allowance is not None:
-                await self.allowance.start()
+            await self.overrides.load()
+            await self.spending.start()
+            await self.allowance.start()
+            self.overrides.follower.start()
             await self.writer.start()
             if self.judging is not None:
                 await self.judging.start()
@@ -98,10 +99,9 @@ class Lifecycle:
             await self.writer.close()
             if self.retention is not None:
                 await self.retention.close()
-            if self.allowance is not None:
-                await self.allowance.close()
-            if self.spending is not None:
-                await self.spending.close()
+            await self.overrides.follower.close()
+            await self.allowance.close()
+            await self.spending.close()
             await self.tallying.close()
             await self.training.close()
             if self.sharing is not None:

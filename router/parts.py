@@ -9,21 +9,20 @@ from collections.abc import Callable, Mapping
 
 from adapters.openai_calls import Client
 from adapters.types import Timeouts
-from learning.pacing import Pacer
 from router import config, telemetry
 from router.config import Settings
 from router.domain import catalog
+from router.domain.budgets import SETTINGS, Budgets
 from router.domain.catalog import Catalog
-from router.domain.decisions import is_imported
-from router.domain.events import AttemptEvent, OutcomeEvent
 from router.domain.ids import new_id
 from router.domain.models import Price
 from router.domain.pins import Pin
 from router.domain.routing_rules import RoutingRules
-from router.domain.spending import Bills, Exhausted
+from router.domain.spending import Exhausted
 from router.domain.tasks import Weights
 from router.ports import Store
 from router.services.allowance import AllowanceService
+from router.services.budgets import BudgetService, Kept
 from router.services.calls import ExecutionRules
 from router.services.execution import ExecutionService
 from router.services.guide import GuideService
@@ -33,6 +32,7 @@ from router.services.keys import KeyService
 from router.services.metrics import Readings
 from router.services.models import ModelService
 from router.services.outage import OutageWriter
+from router.services.overrides import OverrideService
 from router.services.providers import Providers, connect
 from router.services.regimes import RegimeService
 from router.services.retention import RetentionService
@@ -140,38 +140,14 @@ def learned(
     models: ModelService,
     *,
     leads: Callable[[], bool],
-    allowance: AllowanceService | None = None,
-) -> tuple[RoutingService, TrainingService, RegimeService, SpendingService | None]:
+) -> tuple[RoutingService, TrainingService, RegimeService]:
     """What decides and what learns, tied together: one publishes the posterior that the other reads, both follow the catalogue."""
     rules = routing_rules(settings)
-    pacer, spending = _budgets(settings, store)
-    routing = RoutingService(
-        writer,
-        rules,
-        posterior=lambda: training.posterior,
-        clock=time.time,
-        new_id=new_id,
-        money=pacer,
-        purse=spending,
-        allowance=allowance,
-    )
-
-    bills = Bills()
-
-    def paid(event: AttemptEvent | OutcomeEvent) -> None:
-        if isinstance(event, OutcomeEvent) and is_imported(event.outcome.decision_id):
-            return  # another gateway's money, of another day
-        call = bills.called(event) if isinstance(event, AttemptEvent) else event.outcome.cost_usd
-        if spending is not None and call is not None:
-            spending.paid(event.seq, call)
-        if pacer is not None and isinstance(event, OutcomeEvent) and (whole := bills.ended(event)) is not None:
-            pacer.settle(whole)
-
+    routing = RoutingService(writer, rules, posterior=lambda: training.posterior, clock=time.time, new_id=new_id)
     training = TrainingService(
         store,
         half_life_records=rules.half_life_records,
         trusted_judges=rules.trusted_judges,
-        paid=None if pacer is None else paid,
         preference=routing.preference(Weights(settings.weight_quality, settings.weight_cost, settings.weight_latency)),
         policy=(settings.policy, routing.policy_version),
         clock=time.time,
@@ -181,28 +157,24 @@ def learned(
     regimes = RegimeService(writer, store, policy=(routing.policy_version, rules.told()), settle=training.settle, clock=time.time)
     models.subscribe(training.use_catalog)
     models.subscribe(routing.use_catalog)
-    return routing, training, regimes, spending
+    return routing, training, regimes
 
 
-def _budgets(settings: Settings, store: Store) -> tuple[Pacer | None, SpendingService | None]:
-    """What paces money, and what shares out a day's; None where nothing is limited."""
-    most, day = settings.budget_usd_per_request, settings.budget_usd_per_day
-    if day is None:
-        return None if most is None else Pacer(most), None
-    pacer = Pacer(day if most is None else most)
-
-    def aim(usd: float) -> None:
-        pacer.aim(usd if most is None else min(usd, most))
-
-    return pacer, SpendingService(store, day, exhausted=Exhausted(settings.budget_exhausted), aim=aim, clock=time.time)
+def base_budgets(settings: Settings) -> Budgets:
+    """The limits on money that the settings name."""
+    told = {name: getattr(settings, setting) for name, setting in SETTINGS.items()}
+    return Budgets(**(told | {"exhausted": Exhausted(settings.budget_exhausted)}))
 
 
-def allowance(settings: Settings, store: Store) -> AllowanceService | None:
-    """What limits a day's exploring; None where nothing does."""
-    quality, usd = settings.exploration_quality_per_day, settings.exploration_usd_per_day
-    if quality is None and usd is None:
-        return None
-    return AllowanceService(store, quality=quality, usd=usd, clock=time.time)
+def budgets(
+    settings: Settings, store: Store, overrides: OverrideService, routing: RoutingService, training: TrainingService, tallying: TallyService
+) -> tuple[BudgetService, SpendingService, AllowanceService]:
+    """What has the limits on money hold, with what shares out a day's and what limits its exploring: neither does before it is loaded."""
+    spending = SpendingService(store, None, exhausted=Exhausted.CHEAPEST, aim=lambda usd: made.aim(usd), clock=time.time)
+    allowance = AllowanceService(store, quality=None, usd=None, clock=time.time)
+    kept = Kept(spending, allowance, routing.use_budgets, training.tell_paid, tallying.catch_up)
+    made = BudgetService(base_budgets(settings), overrides, kept)
+    return made, spending, allowance
 
 
 def guide(settings: Settings, store: Store, models: ModelService, routing: RoutingService, training: TrainingService) -> GuideService:

@@ -7,6 +7,7 @@ from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Regime, Snapshot, Write
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.overrides import Override
 from router.domain.set_aside import SetAside
 from router.domain.stretch import Stretch
 from router.domain.tallies import By, Counted, Judged, Tally
@@ -64,6 +65,21 @@ class AllowanceStore(Protocol):
         ...
 
 
+class OverrideStore(Protocol):
+    """What operators set while services run; only ever added to.
+
+    Raises ``StorageUnavailable`` where the database does not answer.
+    """
+
+    def add_overrides(self, overrides: Sequence[Override]) -> None:
+        """Keep them together, numbered on in their order."""
+        ...
+
+    def overrides(self, after: int) -> list[Override]:
+        """Those numbered above ``after``, in their order; none is ever kept later with a lower number."""
+        ...
+
+
 class TallyStore(Protocol):
     """Counts of the log, kept beside it so that no report reads the log itself.
 
@@ -115,7 +131,7 @@ class BatteryStore(Protocol):
         ...
 
 
-class Store(KeyStore, AllowanceStore, TallyStore, BatteryStore, Protocol):
+class Store(KeyStore, AllowanceStore, OverrideStore, TallyStore, BatteryStore, Protocol):
     """Durable log, catalogue changes and snapshots. Implementations: storage.sql.SqlStore, storage.memory.MemoryStore.
 
     Raises ``StorageUnavailable`` where the database does not answer.

@@ -10,6 +10,8 @@ CHAT = frozenset({Scope.CHAT})
 FEEDBACK = frozenset({Scope.FEEDBACK})
 READ = frozenset({Scope.READ})
 ADMIN = frozenset({Scope.ADMIN})
+WATCHED = frozenset({Scope.READ, Scope.ADMIN})
+"""Whoever may set it may read it, too."""
 CATALOGUE = frozenset({Scope.READ, Scope.ROUTE, Scope.CHAT, Scope.ADMIN})
 """Whoever may choose a model may see which there are."""
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from router import dashboard
 from router.api import (
+    budgets,
     chat,
     conversation,
     decisions,
@@ -33,6 +34,7 @@ from router.api import (
 from router.api.hot import HotApp, HotRoute
 from router.api.limits import BodyLimit
 from router.api.services import Services
+from router.api.views.budgets import BudgetsView
 from router.api.views.chat import ChatAnswer
 from router.api.views.decisions import DecisionPage, DecisionView
 from router.api.views.errors import ErrorAnswer
@@ -46,6 +48,7 @@ from router.api.views.models import ModelHistory, ModelList, ModelView
 from router.api.views.plans import PlanAnswer
 from router.api.views.policy import PolicyView
 from router.api.views.routing import RouteAnswer
+from router.domain.budgets import Budgets
 from router.telemetry import release
 
 
@@ -118,6 +121,8 @@ TABLE: tuple[Address, ...] = (
     Address("POST", "/v1/keys", keys.create_key, NewKeyView, "admin", schemas.KeyIn, refusals=(409, 422, 503), status=201),
     Address("GET", "/v1/keys/{key_id}", keys.get_key, KeyView, "admin", refusals=(404, 503)),
     Address("DELETE", "/v1/keys/{key_id}", keys.revoke_key, KeyView, "admin", refusals=(404, 422, 503)),
+    Address("GET", "/v1/budgets", budgets.get_budgets, BudgetsView, "admin", refusals=(503,)),
+    Address("PATCH", "/v1/budgets", budgets.change_budgets, BudgetsView, "admin", schemas.BudgetChange, refusals=(422, 503)),
     Address("GET", "/healthz", health.healthz, Health, "health"),
     Address("GET", "/readyz", health.readyz, Readiness, "health", refusals=(503,)),
 )  # fmt: skip
@@ -190,8 +195,8 @@ def _shown(services: Services) -> dashboard.Sources:
         counted=lambda: services.tallying.seq if services.tallying is not None else 0,
         clock=time.time,
         readback=services.readback,
-        day=lambda: services.spending.standing if services.spending is not None else None,
-        exploring=(services.settings.exploration_quality_per_day, services.settings.exploration_usd_per_day),
+        day=lambda: services.spending.day if services.spending is not None else None,
+        limits=lambda: services.budgets.limits if services.budgets is not None else Budgets(),
         status_of=errors.status_of,
         evaluation=services.evaluation,
         audit=services.audit,

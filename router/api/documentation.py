@@ -28,7 +28,7 @@ TAGS = [
     {"name": "learn", "description": "Say what happened and what it was worth."},
     {"name": "read", "description": "Why a model was chosen, and what has been learned."},
     {"name": "catalogue", "description": "Add, change and retire models while the service runs."},
-    {"name": "admin", "description": "Say who may use the service."},
+    {"name": "admin", "description": "Say who may use the service, and for how much, while it runs."},
     {"name": "health", "description": "For the machinery that keeps the service running."},
 ]
 
@@ -144,6 +144,10 @@ _EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/v1/models/{model_id:path}"): {
         "price": {"summary": "A new price", "value": {"price": {"input_usd_per_mtok": 0.04, "output_usd_per_mtok": 0.06}}},
         "back": {"summary": "Bring a retired model back", "value": {"retired": False}},
+    },
+    ("PATCH", "/v1/budgets"): {
+        "day": {"summary": "A limit for the day, and a stop there", "value": {"usd_per_day": 20, "exhausted": "refuse"}},
+        "lifted": {"summary": "Back to what the settings say", "value": {"usd_per_day": None, "exhausted": None}},
     },
     ("POST", "/v1/keys"): {
         "first": {"summary": "The first key", "value": {"name": "operator", "scopes": ["admin", "read"]}},

@@ -307,6 +307,29 @@ class ModelChange(Body):
         return self
 
 
+UsdLimit = Annotated[float, Field(gt=0, le=1_000_000)]
+
+
+class BudgetChange(Body):
+    """Limits that change; what is left out stays. null lifts what was set here, so that the settings hold again. Days are of UTC."""
+
+    usd_per_request: UsdLimit | None = Field(default=None, description="What a request may cost on average.")
+    usd_per_day: UsdLimit | None = Field(default=None, description="What all requests of a day may cost, of all services on the log.")
+    exhausted: Literal["cheapest", "refuse"] | None = Field(
+        default=None, description="Where the day's money is spent: the cheapest eligible model answers, or requests are refused with 429."
+    )
+    exploration_quality_per_day: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
+        default=None, description="Expected points of quality that a day's decisions may give up to learn."
+    )
+    exploration_usd_per_day: UsdLimit | None = Field(default=None, description="Expected USD that they may spend on top.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise refuse("usd_per_day", "the change is empty", "send at least one limit: a number sets it, null lifts it")
+        return self
+
+
 class KeyIn(Body):
     """An API key to make."""
 

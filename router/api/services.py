@@ -16,6 +16,7 @@ from router.domain.set_aside import SetAside
 from router.domain.tasks import Task, Weights
 from router.ports import Store
 from router.services.audit import AuditService
+from router.services.budgets import BudgetService
 from router.services.evaluation import EvaluationService
 from router.services.execution import ExecutionService
 from router.services.feedback import FeedbackService
@@ -123,7 +124,9 @@ class Services:
     planning: PlanningService | None = None
     """None: no plans are made."""
     spending: SpendingService | None = None
-    """None: nothing limits what a day costs."""
+    """None: nobody counts what a day costs."""
+    budgets: BudgetService | None = None
+    """None: nothing limits what is spent."""
     texts: TextReader | None = None
     """None: decisions do not read what a task says."""
     evaluation: EvaluationService | None = None

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import battery, bench, database, keys, models, rules, settings
+from router.cli import battery, bench, budgets, database, keys, models, rules, settings
 from router.cli.audit import audit, history
 from router.cli.demo import demo
 from router.cli.evaluate import evaluate, lift, whatif
@@ -69,6 +69,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(rules.app, name="rules")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(database.app, name="db")
 app.add_typer(settings.app, name="config")
 

@@ -36,15 +36,29 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         shown = {name: {"value": _shown(name, getattr(settings, name)), "source": found[name]} for name in type(settings).model_fields}
         problems += _deeper(settings)
         providers = _providers(settings, problems)
+    overrides = _overrides(settings) if settings is not None and not problems else []
     strangers = {name: config.suggestion(name) for name in config.unknown_variables(os.environ)}
     if as_json:
         told = [{"message": exc.message, "field": exc.field, "remedy": exc.remedy} for exc in problems]
         unknown = [{"variable": name, "remedy": remedy} for name, remedy in strangers.items()]
-        print_json({"ok": not problems, "settings": shown, "providers": providers, "problems": told, "unknown_variables": unknown})
+        print_json(
+            {
+                "ok": not problems,
+                "settings": shown,
+                "run_time": overrides,
+                "providers": providers,
+                "problems": told,
+                "unknown_variables": unknown,
+            }
+        )
     else:
         if shown:
             print_table("settings", ("setting", "value", "from"), [(n, _text(s["value"]), s["source"]) for n, s in shown.items()])
             print_line("Secrets are not shown. Variables win over .env, and .env over the file that POINTSMAN_CONFIG names.")
+        for one in overrides:
+            print_line(
+                f"{one['name']} = {one['value']} was set at run time and stands over the setting {one['setting']} until it is lifted."
+            )
         if providers:
             print_table("providers", ("provider", "models", "called", "note"), [_row(told) for told in providers], figures=(1,))
         for name, remedy in strangers.items():
@@ -155,6 +169,33 @@ def _unknown_models(settings: "Settings") -> "list[RouterError]":
         for field, model in named
         if model is not None and model not in catalog
     ]
+
+
+def _overrides(settings: "Settings") -> list[dict[str, Any]]:
+    """What was set at run time, and stands over the settings."""
+    import asyncio
+    import time
+
+    from router.domain.budgets import SETTINGS
+    from router.domain.overrides import BUDGET
+    from router.services.overrides import OverrideService
+    from router.storage import schema
+
+    if settings.in_memory or not schema.check(settings.database_url).ready:
+        return []
+    from router.storage.sql import SqlStore
+
+    store = SqlStore(settings.database_url)
+    try:
+        service = OverrideService(store, clock=time.time)
+        asyncio.run(service.load())
+        return [
+            {"name": name, "value": one.value, "setting": SETTINGS[name], "at": one.at, "key_id": one.key_id}
+            for name, one in sorted(service.latest(BUDGET).items())
+            if one.value is not None and name in SETTINGS
+        ]
+    finally:
+        store.close()
 
 
 def _has_keys(settings: "Settings") -> bool:

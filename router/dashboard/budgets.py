@@ -28,7 +28,7 @@ async def budgets(_request: Request, sources: Sources, _learned: Learned) -> tup
     now = sources.clock()
     keys, drawn = await sources.keys.known(), await sources.keys.drawn_usd()
     found = [_standing(key, drawn, now) for key in keys]
-    points, usd = sources.exploring
+    points, usd = sources.limits().exploration_quality_per_day, sources.limits().exploration_usd_per_day
     used = await asyncio.to_thread(sources.store.allowances, day_of(now)) if points or usd else {}
     exploring = [
         (used.get(name, 0) / 1e9 / most, used.get(name, 0) / 1e9, most, kind)

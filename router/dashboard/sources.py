@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from learning.drift import Incident
 from learning.rules import PolicyReport
 from learning.voices import Voices
+from router.domain.budgets import Budgets
 from router.domain.catalog import Catalog
 from router.domain.spending import DayStanding
 from router.domain.tasks import Weights
@@ -61,8 +62,8 @@ class Sources:
     """Where questions about the log are answered, one after another."""
     day: Callable[[], DayStanding | None]
     """How the day's budget stands; None where there is none."""
-    exploring: tuple[float | None, float | None]
-    """What a day's exploring may cost in points of quality and in USD; None sets no limit."""
+    limits: Callable[[], Budgets]
+    """The limits on money that hold."""
     status_of: Callable[[Exception], int]
     """The HTTP status of a refusal."""
     evaluation: EvaluationService | None = None

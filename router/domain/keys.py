@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from router.errors import TaskInvalid
+from router.errors import KeyMissing, TaskInvalid
 
 _MARK = "pm_"
 _SHOWN = 8
@@ -108,6 +108,43 @@ def prefix_of(token: str) -> str:
 def digest_of(token: str) -> str | None:
     """What is kept of a token; None where it cannot be one of ours."""
     return hashlib.sha256(token.encode()).hexdigest() if _TOKEN.fullmatch(token) else None
+
+
+def check_caller(caller: str | None, known: Sequence[ApiKey]) -> None:
+    """Refuse to change keys for whoever was admitted without one just before there was one: he might make himself a key.
+
+    Raises ``KeyMissing``.
+    """
+    if known and caller is None:
+        raise KeyMissing(
+            "an API key was made just now: from now on every call needs one",
+            field="Authorization",
+            remedy="send the header Authorization: Bearer KEY with a key that has the scope admin",
+        )
+
+
+def check_first(key: ApiKey, known: Sequence[ApiKey]) -> None:
+    """Refuse a first key after which nobody could make another over HTTP.
+
+    Raises ``TaskInvalid``.
+    """
+    if not known and Scope.ADMIN not in key.scopes:
+        raise TaskInvalid(
+            "the first key needs the scope admin: from then on every call needs a key, and only such a key can make others here",
+            field="scopes",
+            remedy="add admin to its scopes, or make a key with 'pointsman keys create' first",
+        )
+
+
+def check_last(key: ApiKey, known: Sequence[ApiKey], now: float) -> None:
+    """Refuse to revoke the last key that can make others over HTTP.
+
+    Raises ``TaskInvalid``.
+    """
+    able = [one.id for one in known if one.usable(now) and Scope.ADMIN in one.scopes]
+    if able == [key.id]:
+        remedy = "make another one first, or revoke it with 'pointsman keys revoke'"
+        raise TaskInvalid("this is the last usable key with the scope admin", field="key_id", remedy=remedy)
 
 
 def session_of(key: ApiKey, until: int) -> str:

@@ -33,6 +33,7 @@ class AllowanceService:
         self._held = {name: 0.0 for name, most in self._most.items() if most is not None}
         self._day = day_of(clock())
         self._clock = clock
+        self._drawing = asyncio.Lock()
         self.follower = Follower("allowance", lambda: asyncio.sleep(_EVERY_S), self.draw, retry_s=_EVERY_S)
 
     def limits(self) -> Restraint:
@@ -52,6 +53,22 @@ class AllowanceService:
         """By name: what is held here, and the whole day's."""
         return {name: (held, self._most[name] or 0.0) for name, held in self._held.items()}
 
+    async def limit(self, quality: float | None, usd: float | None) -> None:
+        """Have other limits hold from now on: what was held of those before is put back. Raises ``StorageUnavailable``."""
+        wanted = {QUALITY: quality, USD: usd}
+        if wanted == self._most:
+            return
+        async with self._drawing:
+            await self._put_back()
+            self._most = wanted
+            self._held = {name: 0.0 for name, most in wanted.items() if most is not None}
+        await self.draw()
+
+    async def drawn(self) -> dict[str, float]:
+        """What all services drew today, by name. Raises ``StorageUnavailable``."""
+        drawn = await asyncio.to_thread(self._store.allowances, day_of(self._clock()))
+        return {name: drawn.get(name, 0) / _NANO for name in self._held}
+
     async def start(self) -> None:
         """Draw, and go on drawing.
 
@@ -65,8 +82,9 @@ class AllowanceService:
         await self.follower.close(self._put_back)
 
     async def _put_back(self) -> None:
-        for name, held in self._held.items():
-            if unused := int(held * _NANO):
+        held, self._held = self._held, dict.fromkeys(self._held, 0.0)
+        for name, amount in held.items():
+            if unused := int(amount * _NANO):
                 await asyncio.to_thread(self._store.change_allowance, name, self._day, -unused)
 
     async def draw(self) -> None:
@@ -74,15 +92,16 @@ class AllowanceService:
 
         Raises ``StorageUnavailable``.
         """
-        now = self._clock()
-        if day_of(now) != self._day:
-            self._day, self._held = day_of(now), dict.fromkeys(self._held, 0.0)
-        open_share = min(1.0, (now - self._day + _AHEAD_S) / DAY_S)
-        for name in self._held:
-            most = self._most[name] or 0.0
-            part = int(most * _NANO / _DRAWN)
-            if part and self._held[name] * _NANO < part / 2:
-                drawn = await asyncio.to_thread(
-                    self._store.draw_allowance, name, self._day, wanted=part, limit=int(open_share * most * _NANO)
-                )
-                self._held[name] += drawn / _NANO
+        async with self._drawing:
+            now = self._clock()
+            if day_of(now) != self._day:
+                self._day, self._held = day_of(now), dict.fromkeys(self._held, 0.0)
+            open_share = min(1.0, (now - self._day + _AHEAD_S) / DAY_S)
+            for name in self._held:
+                most = self._most[name] or 0.0
+                part = int(most * _NANO / _DRAWN)
+                if part and self._held[name] * _NANO < part / 2:
+                    drawn = await asyncio.to_thread(
+                        self._store.draw_allowance, name, self._day, wanted=part, limit=int(open_share * most * _NANO)
+                    )
+                    self._held[name] += drawn / _NANO

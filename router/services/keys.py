@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -15,6 +15,9 @@ from router.domain.keys import (
     Budget,
     Rate,
     Scope,
+    check_caller,
+    check_first,
+    check_last,
     digest_of,
     holds,
     key_name,
@@ -33,7 +36,6 @@ from router.errors import (
     RateExceeded,
     ScopeMissing,
     StorageUnavailable,
-    TaskInvalid,
 )
 from router.ports import KeyStore
 
@@ -250,13 +252,8 @@ class KeyService:
         """
         async with self._changing:
             known = await self.known()
-            _came_with_one(caller, known)
-            if not known and Scope.ADMIN not in key.scopes:
-                raise TaskInvalid(
-                    "the first key needs the scope admin: from then on every call needs a key, and only such a key can make others here",
-                    field="scopes",
-                    remedy="add admin to its scopes, or make a key with 'pointsman keys create' first",
-                )
+            check_caller(caller, known)
+            check_first(key, known)
             made, token = await self.create(key)
         log.info("keys.created", id=made.id, scopes=sorted(made.scopes), by=caller)
         return made, token
@@ -284,19 +281,13 @@ class KeyService:
         """
         async with self._changing:
             now, known = self._clock(), await self.known()
-            _came_with_one(caller, known)
+            check_caller(caller, known)
             key = next((key for key in known if key.id == key_id), None)
             if key is None:
                 raise _unknown()
             if key.revoked_at is not None:
                 return key
-            others = (other for other in known if other.id != key.id and other.usable(now) and Scope.ADMIN in other.scopes)
-            if Scope.ADMIN in key.scopes and key.usable(now) and not any(others):
-                raise TaskInvalid(
-                    "this is the last usable key with the scope admin",
-                    field="key_id",
-                    remedy="make another one first, or revoke it with 'pointsman keys revoke'",
-                )
+            check_last(key, known, now)
             await asyncio.to_thread(self._store.revoke_key, key.id, now)
             await self._forget()
         log.info("keys.revoked", id=key.id, by=caller)
@@ -404,16 +395,6 @@ def _for_this_machine(host: str | None) -> None:
             "without API keys the service answers only to names of its own machine",
             field="Host",
             remedy="address it as http://localhost or http://127.0.0.1, or make a key with 'pointsman keys create'",
-        )
-
-
-def _came_with_one(caller: str | None, known: Sequence[ApiKey]) -> None:
-    """Raises ``KeyMissing``: whoever was admitted just before there was a key must not make himself one, or revoke that."""
-    if known and caller is None:
-        raise KeyMissing(
-            "an API key was made just now: from now on every call needs one",
-            field="Authorization",
-            remedy="send the header Authorization: Bearer KEY with a key that has the scope admin",
         )
 
 

@@ -124,6 +124,10 @@ class RoutingService:
         """Call none of these models; each comes with the remedy."""
         self._standings.use_unavailable(unavailable)
 
+    def use_budgets(self, money: Money | None, purse: Purse | None, allowance: Allowance | None) -> None:
+        """Keep to these limits from now on."""
+        self._standings.money, self._purse, self._allowance = money, purse, allowance
+
     @property
     def pins(self) -> Mapping[str, Pin]:
         """By task type: whom the rules file calls."""
@@ -231,7 +235,7 @@ class RoutingService:
             raise BudgetExhausted(
                 "the day's budget is spent",
                 field="budget_usd_per_day",
-                remedy="wait for the next day (UTC), raise BUDGET_USD_PER_DAY, or set BUDGET_EXHAUSTED=cheapest",
+                remedy="wait for the next day (UTC), raise the budget (PATCH /v1/budgets), or set BUDGET_EXHAUSTED=cheapest",
                 retry_after_s=max(1.0, standing.ends_at - self._clock()),
             )
         return standing

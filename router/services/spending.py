@@ -1,6 +1,7 @@
 """Paces a day's money over the requests of the day, from what the log says was spent: so it holds over restarts and for every replica."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -21,17 +22,17 @@ class SpendingService:
 
     Parameters
     ----------
-    usd : float
-        Of one day of UTC.
+    usd : float, optional
+        Of one day of UTC; None sets no limit.
     aim : callable
         Takes what the next requests may cost on average, in USD.
     """
 
     def __init__(
-        self, store: TallyStore, usd: float, *, exhausted: Exhausted, aim: Callable[[float], None], clock: Callable[[], float]
+        self, store: TallyStore, usd: float | None, *, exhausted: Exhausted, aim: Callable[[float], None], clock: Callable[[], float]
     ) -> None:
         self._store = store
-        self._usd = usd
+        self._usd = math.inf if usd is None else usd
         self._exhausted = exhausted
         self._aim = aim
         self._clock = clock
@@ -51,6 +52,26 @@ class SpendingService:
         if seq > self._seq:
             self._since.append((seq, usd))
             self._since_usd += usd
+
+    async def limit(self, usd: float | None, exhausted: Exhausted) -> None:
+        """Have another limit hold from now on; the tallies must be up to date where there was none. Raises ``StorageUnavailable``."""
+        self._exhausted = exhausted
+        if (math.inf if usd is None else usd) != self._usd:
+            self._usd = math.inf if usd is None else usd
+            self._told = None
+        if usd is not None:
+            await self.read()
+
+    @property
+    def day(self) -> DayStanding | None:
+        """How the day stands; None where nothing limits it."""
+        return None if self._usd == math.inf else self.standing
+
+    async def look(self) -> DayStanding:
+        """How the day stands, also where nothing limits it. Raises ``StorageUnavailable``."""
+        if self._usd == math.inf:
+            await self.read()
+        return self.standing
 
     @property
     def standing(self) -> DayStanding:
@@ -72,7 +93,8 @@ class SpendingService:
 
         Raises ``StorageUnavailable``.
         """
-        await self.read()
+        if self._usd < math.inf:
+            await self.read()
         self.follower.start()
 
     async def close(self) -> None:
@@ -96,10 +118,14 @@ class SpendingService:
             self._since.popleft()
         self._since_usd = sum(usd for _, usd in self._since)
         standing = self.standing
-        if not standing.spent:
+        if not standing.spent and self._usd < math.inf:
             self._aim(standing.usd_per_request)
 
     async def _look(self) -> None:
+        if self._usd == math.inf:
+            self._since.clear()  # the tallies will tell of it once somebody asks
+            self._since_usd = 0.0
+            return
         await self.read()
         if (standing := self.spent()) is not None and self._told != self._day:
             self._told = self._day

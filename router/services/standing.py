@@ -125,7 +125,8 @@ class Standings:
 
     def __init__(self, rules: RoutingRules, money: Money | None) -> None:
         self._rules = rules
-        self._money = money
+        self.money = money
+        """Keeps a budget, where there is one."""
         self._views: dict[bool, _View] = {}
         """By whether only models that can be called are eligible."""
         self.unavailable: Mapping[str, str] = {}
@@ -193,8 +194,8 @@ class Standings:
     def _prospect(self, offers: Offers, estimates: Estimates, read: _Read | None, preference: Preference, *, deciding: bool) -> _Prospect:
         money = 0.0
         about = beliefs(offers, estimates, preference)
-        if self._money is not None and len(offers.models):
-            money = self._money.price(about.mean, about.sd, estimates.cost) if deciding else self._money.utility_per_usd
+        if self.money is not None and len(offers.models):
+            money = self.money.price(about.mean, about.sd, estimates.cost) if deciding else self.money.utility_per_usd
             if money:
                 preference = replace(preference, cost_per_usd=preference.cost_per_usd + money)
                 about = beliefs(offers, estimates, preference)

@@ -54,7 +54,6 @@ class TrainingService:
         *,
         half_life_records: float,
         trusted_judges: Sequence[str] = (),
-        paid: Callable[[AttemptEvent | OutcomeEvent], None] | None = None,
         preference: Preference,
         policy: tuple[str, str],
         clock: Callable[[], float],
@@ -65,7 +64,7 @@ class TrainingService:
         self._store = store
         self._half_life = half_life_records
         self._trusted = trusted_judges
-        self._paid = paid
+        self._paid: Callable[[AttemptEvent | OutcomeEvent], None] | None = None
         self._preference = preference
         self._policy = policy
         self._clock = clock
@@ -140,6 +139,12 @@ class TrainingService:
     def use_catalog(self, catalog: Catalog) -> None:
         """Report on the models of this catalogue. The learner knows them from the log (``Regime``)."""
         self._catalog = catalog
+
+    def tell_paid(self, paid: Callable[[AttemptEvent | OutcomeEvent], None] | None) -> None:
+        """Tell this of every call that was paid, from now on; None tells nobody."""
+        if self._paid is None:
+            self._paid_upto = max(self._paid_upto, self._learner.seq)
+        self._paid = paid
 
     def notify(self, group: Group) -> None:
         """Take note of a commit. One that holds decisions only, next in the log, is folded by moving on."""

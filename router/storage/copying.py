@@ -13,7 +13,7 @@ from router.storage.tables import LOG, metadata
 from router.storage.turns import turns
 
 _BATCH = 2_000
-_NUMBERED = ("models", "snapshots")
+_NUMBERED = ("models", "snapshots", "overrides")
 """Tables whose rows the database numbers by itself."""
 
 

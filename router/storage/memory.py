@@ -29,6 +29,7 @@ from router.domain.events import (
 )
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.overrides import Override
 from router.domain.prices import recosted
 from router.domain.set_aside import Omitted, SetAside
 from router.domain.stretch import Stretch, stretch_of
@@ -60,6 +61,7 @@ class MemoryStore:
         self._keys: dict[str, ApiKey] = {}
         self._drawn: dict[tuple[str, int], int] = {}
         self._allowances: dict[tuple[str, int], int] = {}
+        self._overrides: list[Override] = []
         self._set_aside: dict[int, SetAside] = {}
         self._tallies = MemoryTallies()
         self._runs: dict[str, BatteryRun] = {}
@@ -252,6 +254,14 @@ class MemoryStore:
     def allowances(self, start: int) -> dict[str, int]:
         with self._lock:
             return {name: drawn for (name, begins), drawn in self._allowances.items() if begins == start}
+
+    def add_overrides(self, overrides: Sequence[Override]) -> None:
+        with self._lock:
+            self._overrides += [replace(one, number=number) for number, one in enumerate(overrides, len(self._overrides) + 1)]
+
+    def overrides(self, after: int) -> list[Override]:
+        with self._lock:
+            return self._overrides[after:]
 
     def count_on(self, limit: int) -> int:
         with self._lock:

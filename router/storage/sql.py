@@ -11,11 +11,23 @@ from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, Group, LogEvent, Regime, Snapshot, Write, group_of
 from router.domain.keys import ApiKey
 from router.domain.models import Model
+from router.domain.overrides import Override
 from router.domain.set_aside import Omitted, SetAside
 from router.domain.stretch import Stretch, stretch_of
 from router.domain.tallies import By, Counted, Judged, Tally
 from router.errors import RouterError, StorageUnavailable
-from router.storage import allowance_rows, battery_rows, codec, key_rows, pruning, schema, set_aside_rows, stretches, tally_rows
+from router.storage import (
+    allowance_rows,
+    battery_rows,
+    codec,
+    key_rows,
+    override_rows,
+    pruning,
+    schema,
+    set_aside_rows,
+    stretches,
+    tally_rows,
+)
 from router.storage.engine import CONNECTIONS, Durability, answering, open_reader, open_writer
 from router.storage.event_rows import read_decisions, read_evidence
 from router.storage.known_rows import read_view
@@ -218,6 +230,15 @@ class SqlStore:
     def allowances(self, start: int) -> dict[str, int]:
         with self._reading() as connection:
             return allowance_rows.read(connection, start)
+
+    def add_overrides(self, overrides: Sequence[Override]) -> None:
+        with self._writing() as connection:
+            self._turns.claim(connection, "overrides")  # numbers become visible in their order
+            override_rows.add(connection, overrides)
+
+    def overrides(self, after: int) -> list[Override]:
+        with self._reading() as connection:
+            return override_rows.read(connection, after)
 
     def count_on(self, limit: int) -> int:
         with self._reading() as connection:

@@ -243,6 +243,18 @@ allowances = Table(
     Column("drawn_nano", BigInteger, nullable=False),  # billionths used, or held by a service that may use them
 )
 
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("id", Counter, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("value", Text),  # JSON; NULL: lifted
+    Column("at", Double, nullable=False),
+    Column("key_id", String(64)),
+)
+"""What operators set while services run: rows are only added, and the last one of a kind and name holds."""
+
 set_aside = Table(
     "set_aside",
     metadata,

@@ -21,7 +21,7 @@ from tests.services.evidence import play
 
 COMMANDS = (
     "serve", "demo", "replay",
-    "keys create", "keys list", "keys revoke",
+    "keys create", "keys list", "keys revoke", "budgets show", "budgets set", "budgets lift",
     "models list", "models show", "models add", "models retire", "models prices", "models recost",
     "db upgrade", "db check", "config check", "bench routing", "bench fold",
 )  # fmt: skip

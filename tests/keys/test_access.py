@@ -13,7 +13,7 @@ import uvicorn
 from fastapi.routing import APIRoute
 
 from router import telemetry
-from router.api.access import ADMIN, CATALOGUE, CHAT, FEEDBACK, READ, ROUTE
+from router.api.access import ADMIN, CATALOGUE, CHAT, FEEDBACK, READ, ROUTE, WATCHED
 from router.api.limits import BodyLimit
 from router.domain.keys import Rate, Scope
 from router.services import keys as enforcement
@@ -40,6 +40,8 @@ def expected(method: str, path: str) -> frozenset[Scope]:
         return CATALOGUE if method == "GET" else ADMIN
     if path.startswith("/v1/keys"):
         return ADMIN
+    if path.startswith("/v1/budgets"):
+        return WATCHED if method == "GET" else ADMIN
     if method == "GET":
         return READ
     return FORESEEN[path.split("/{")[0]]

@@ -7,6 +7,7 @@ import pytest
 
 from learning.learner import Learner
 from router.domain.evidence import fold
+from router.domain.overrides import Override
 from router.errors import ConfigurationInvalid, StorageUnavailable
 from router.ports import Store
 from router.storage import copying, schema
@@ -34,7 +35,7 @@ def story(store: Store) -> list[object]:
     snapshot = store.latest_snapshot(1)
     return [
         store.read_log(0, 1000), store.decisions(), store.models(), store.model_versions("acme/new"), store.keys(), store.drawn_budgets(),
-        store.counts(), store.last_seq(), learner.digest(), snapshot,
+        store.counts(), store.last_seq(), learner.digest(), snapshot, store.overrides(0),
     ]  # fmt: skip
 
 
@@ -56,6 +57,9 @@ def test_a_file_of_the_first_release_is_brought_up_to_date(old, make):
 
 def test_a_log_goes_to_the_server_and_comes_back_whole(old, empty_postgres_url, tmp_path, make):
     schema.upgrade(old)
+    source = SqlStore(old)
+    source.add_overrides([Override("budget", "usd_per_day", 5.0, 1.0, None), Override("budget", "usd_per_day", None, 2.0, "key_1")])
+    source.close()
     back = f"sqlite:///{tmp_path / 'back.db'}"
     copying.copy(old, empty_postgres_url)
     rows = copying.copy(empty_postgres_url, back)
@@ -67,6 +71,8 @@ def test_a_log_goes_to_the_server_and_comes_back_whole(old, empty_postgres_url, 
         assert store.commit([make.decision("new"), make.feedback("f", first[1][0].decision.id)])[0].seq == 27
         store.save_model(store.models()[0], 5.0)
         assert len(store.model_versions("acme/new")) == 2
+        store.add_overrides([Override("budget", "usd_per_day", 6.0, 3.0, None)])
+        assert [one.value for one in store.overrides(0)] == [5.0, None, 6.0]
         store.close()
 
 

@@ -11,6 +11,7 @@ from router.domain.decisions import Decision
 from router.domain.events import ArrivalEvent, Committed, DecisionEvent, FeedbackEvent, OutcomeEvent, Snapshot, Status
 from router.domain.keys import ApiKey, Scope
 from router.domain.models import Capability, Modality, Model, Price, SpeedFacts
+from router.domain.overrides import Override
 from router.errors import DecisionNotFound, FeedbackConflict, FeedbackNotFound, OutcomeConflict, RouterError
 from router.ports import Store
 from router.storage.sql import SqlStore
@@ -598,3 +599,53 @@ def test_services_that_draw_at_once_from_a_database_server_take_no_more_than_the
     finally:
         for store in stores:
             store.close()
+
+
+# what is set at run time
+
+
+def test_overrides_are_numbered_on_and_kept_together(store):
+    assert store.overrides(0) == []
+    one, two = Override("budget", "usd_per_day", 2.5, 10.0, "key_1"), Override("budget", "exhausted", "refuse", 10.0, "key_1")
+    lifted, other = Override("budget", "usd_per_day", None, 11.0, None), Override("pin", "quick_qa", ["a/one", "b/\u00e9"], 12.0, None)
+    store.add_overrides([one, two])
+    store.add_overrides([lifted])
+    store.add_overrides([])
+    store.add_overrides([other])
+    kept = store.overrides(0)
+    assert [replace(override, number=0) for override in kept] == [one, two, lifted, other]
+    numbers = [override.number for override in kept]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] >= 1
+    assert store.overrides(numbers[1]) == kept[2:]
+    assert store.overrides(numbers[-1]) == []
+    assert store.last_seq() == 0
+
+
+def test_whoever_reads_on_misses_none_of_the_overrides_that_several_services_keep_at_once(postgres_url):
+    writers = [SqlStore(postgres_url, "normal") for _ in range(3)]
+    reader = SqlStore(postgres_url, "normal")
+    done = threading.Event()
+    seen: list[Override] = []
+
+    def write(n: int) -> None:
+        for i in range(20):
+            writers[n].add_overrides([Override("pin", f"{n}", [i], 1.0, None), Override("pin", f"{n}", [i, i], 1.0, None)])
+
+    def read() -> None:
+        while not done.is_set():
+            seen.extend(reader.overrides(seen[-1].number if seen else 0))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+    reading = threading.Thread(target=read)
+    for thread in (reading, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    reading.join()
+    seen.extend(reader.overrides(seen[-1].number if seen else 0))
+    assert seen == reader.overrides(0)
+    assert len(seen) == 120
+    for made in (*writers, reader):
+        made.close()
