@@ -196,7 +196,7 @@ def sharing(settings: Settings, training: TrainingService, models: ModelService)
         return None
     from router.storage.feed import LogFeed  # here: the driver comes with an extra
 
-    return SharingService(lambda on_news: LogFeed(settings.database_url, on_news), training.hear, models)
+    return SharingService(lambda on_news: LogFeed(settings.database_url, on_news, lambda: training.seq), training.hear, models)
 
 
 def readings(

@@ -197,6 +197,8 @@ class News:
     """Grows with every change of the catalogue; 0 with a group, which does not say."""
     restarted: bool = False
     """The database server was started anew since the last news."""
+    folded: int = 0
+    """What was folded here before that was looked up: a log that ends before it went back. What was folded since says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

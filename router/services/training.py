@@ -166,7 +166,7 @@ class TrainingService:
         elif news.seq > self._committed:
             self._see(news.seq)
             self._news.set()
-        elif news.seq < self._learner.seq or (news.restarted and self._rereads):
+        elif news.seq < news.folded or (news.restarted and self._rereads):
             self._lost = True
             self._news.set()
 

@@ -24,14 +24,15 @@ log = structlog.get_logger("feed")
 
 
 class LogFeed:
-    """A thread with a connection of its own. ``on_news`` is called in that thread.
+    """A thread with a connection of its own. ``on_news`` is called in that thread, and ``folded`` for the position that is folded here.
 
     One of the services that listen leads: it holds a lock with its connection, and loses both together.
     """
 
-    def __init__(self, url: str, on_news: Callable[[News], None]) -> None:
+    def __init__(self, url: str, on_news: Callable[[News], None], folded: Callable[[], int]) -> None:
         self._url = parse(url)
         self._on_news = on_news
+        self._folded = folded
         self._stopping = threading.Event()
         self._leading = False
         self._started_at: float | None = None
@@ -69,13 +70,14 @@ class LogFeed:
             self._stopping.wait(_RETRY_S)
 
     def _look(self, connection: psycopg.Connection[Any]) -> None:
+        folded = self._folded()  # before the look: what is committed during it may be folded before it is heard of
         row = connection.execute(_STATE).fetchone()
         if row is None:
             raise AssertionError("a query without FROM has one row")
         seq, catalogue, started_at = row
         restarted = self._started_at not in (None, started_at)
         self._started_at = started_at
-        self._on_news(News(seq, catalogue=catalogue, restarted=restarted))
+        self._on_news(News(seq, catalogue=catalogue, restarted=restarted, folded=folded))
         if not self._leading:
             taken = connection.execute("SELECT pg_try_advisory_lock(%s)", (postgres.LEADER_LOCK,)).fetchone()
             self._leading = bool(taken and taken[0])

@@ -14,7 +14,7 @@ from learning.choice import Preference
 from learning.learner import Learner
 from router import config, telemetry
 from router.cli.app import run
-from router.domain.events import LogEvent, Regime
+from router.domain.events import LogEvent, News, Regime
 from router.domain.evidence import fold
 from router.domain.models import Model, Price
 from router.errors import StorageUnavailable
@@ -60,6 +60,22 @@ async def test_an_incident_is_told_once_and_not_again_after_a_restart(capsys: py
         await service.settle()
         assert service.incidents
     assert logged(capsys, "incident.opened") == []
+
+
+async def test_only_a_log_that_ends_before_what_was_folded_when_it_was_looked_at_went_back(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure()
+    store = MemoryStore()
+    store.commit([REGIME])
+    play(store, "quick_qa", "a/one", [0.9] * 20)
+    async with training(store) as service:
+        end, digest = service.seq, service.digest
+        service.hear(News(end - 3, folded=end - 3))  # looked at before the last commits, which were folded since
+        await service.settle()
+        assert (service.seq, service.digest, logged(capsys, "training.folds_anew")) == (end, digest, [])
+        service.hear(News(end - 3, folded=end))  # as a server says that lost what it did not promise
+        await service.settle()
+        assert service.digest == digest
+    assert len(logged(capsys, "training.folds_anew")) == 1
 
 
 DAMAGE = {  # of a row, and back
