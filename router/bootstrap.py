@@ -22,6 +22,7 @@ from router.services.metrics import Metrics
 from router.services.models import ModelService
 from router.services.outage import OutageWriter
 from router.services.overrides import OverrideService
+from router.services.pins import PinService
 from router.services.planning import PlanningService
 from router.services.tallying import TallyService
 from router.services.texts import text_reader
@@ -54,6 +55,7 @@ async def build(settings: Settings) -> Services:
         retention = parts.retention(settings, store, leads)
         tallying = TallyService(store)
         overrides = OverrideService(store, clock=time.time)
+        pins = PinService(routing.pins, overrides, catalog=lambda: models.catalog, decide_by=routing.use_pins)
         budgets, spending, allowance = parts.budgets(settings, store, overrides, routing, training, tallying)
         writer.on_commit = _both(training.notify, tallying.notify)
         providers = await parts.providers(settings)
@@ -102,7 +104,7 @@ async def build(settings: Settings) -> Services:
         keys=keys,
         tallying=tallying,
         guide=parts.guide(settings, store, models, routing, training),
-        pins=routing.pins,
+        pins=pins,
         metrics=metrics,
         schema_revision=revision,
         followers=followers,

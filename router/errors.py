@@ -22,6 +22,7 @@
     ├─ RateExceeded              retry later: the key is limited
     ├─ BudgetExhausted           retry in the next period: the key's budget, or the day's, is spent
     ├─ KeyNotFound               check the id
+    ├─ PinNotFound               check the task type
     ├─ KeyConflict               the name is taken
     ├─ Overloaded                retry after a moment
     ├─ StorageUnavailable        retry; the database is not answering
@@ -142,6 +143,10 @@ class CostUnknown(RouterError):
 
 class KeyNotFound(RouterError):
     """No API key has that id or name."""
+
+
+class PinNotFound(RouterError):
+    """Nothing was pinned at run time for the task type."""
 
 
 class KeyConflict(RouterError):

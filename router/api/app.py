@@ -28,6 +28,7 @@ from router.api import (
     metering,
     models,
     orchestrations,
+    pins,
     routing,
     schemas,
 )
@@ -45,6 +46,7 @@ from router.api.views.incidents import IncidentList
 from router.api.views.judges import JudgesAnswer
 from router.api.views.keys import KeyList, KeyView, NewKeyView
 from router.api.views.models import ModelHistory, ModelList, ModelView
+from router.api.views.pins import LiftedPin, PinList, PinView
 from router.api.views.plans import PlanAnswer
 from router.api.views.policy import PolicyView
 from router.api.views.routing import RouteAnswer
@@ -123,6 +125,9 @@ TABLE: tuple[Address, ...] = (
     Address("DELETE", "/v1/keys/{key_id}", keys.revoke_key, KeyView, "admin", refusals=(404, 422, 503)),
     Address("GET", "/v1/budgets", budgets.get_budgets, BudgetsView, "admin", refusals=(503,)),
     Address("PATCH", "/v1/budgets", budgets.change_budgets, BudgetsView, "admin", schemas.BudgetChange, refusals=(422, 503)),
+    Address("GET", "/v1/pins", pins.list_pins, PinList, "admin", refusals=(503,)),
+    Address("PUT", "/v1/pins/{task_type:path}", pins.pin, PinView, "admin", schemas.PinIn, refusals=(422, 503)),
+    Address("DELETE", "/v1/pins/{task_type:path}", pins.lift_pin, LiftedPin, "admin", refusals=(404, 422, 503)),
     Address("GET", "/healthz", health.healthz, Health, "health"),
     Address("GET", "/readyz", health.readyz, Readiness, "health", refusals=(503,)),
 )  # fmt: skip

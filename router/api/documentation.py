@@ -28,7 +28,7 @@ TAGS = [
     {"name": "learn", "description": "Say what happened and what it was worth."},
     {"name": "read", "description": "Why a model was chosen, and what has been learned."},
     {"name": "catalogue", "description": "Add, change and retire models while the service runs."},
-    {"name": "admin", "description": "Say who may use the service, and for how much, while it runs."},
+    {"name": "admin", "description": "Say who may use the service, for how much, and whom it calls, while it runs."},
     {"name": "health", "description": "For the machinery that keeps the service running."},
 ]
 
@@ -148,6 +148,16 @@ _EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/v1/budgets"): {
         "day": {"summary": "A limit for the day, and a stop there", "value": {"usd_per_day": 20, "exhausted": "refuse"}},
         "lifted": {"summary": "Back to what the settings say", "value": {"usd_per_day": None, "exhausted": None}},
+    },
+    ("PUT", "/v1/pins/{task_type:path}"): {
+        "models": {
+            "summary": "Models in the order to try them in",
+            "value": {"models": ["openai/gpt-4o-mini", "anthropic/claude-3-haiku-20240307"]},
+        },
+        "rule": {
+            "summary": "A rule of GET /v1/rules",
+            "value": {"rule": {"primary": "openai/gpt-4o-mini", "alternatives": [{"model": "openai/gpt-4o"}]}},
+        },
     },
     ("POST", "/v1/keys"): {
         "first": {"summary": "The first key", "value": {"name": "operator", "scopes": ["admin", "read"]}},

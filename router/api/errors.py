@@ -73,6 +73,7 @@ STATUS: dict[type[Exception], int] = {
     errors.CostUnknown: 422,
     errors.KeyNotFound: 404,
     errors.KeyConflict: 409,
+    errors.PinNotFound: 404,
     errors.Overloaded: 503,
     errors.StorageUnavailable: 503,
     errors.SchemaTooNew: 503,

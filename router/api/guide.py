@@ -37,7 +37,7 @@ class RulesView(BaseModel, extra="allow"):
     format: int
     seq: int
     rules: dict[str, dict[str, object]] = Field(description="By task type: primary, alternatives, intervals, evidence, what would flip it.")
-    pinned: dict[str, dict[str, object]] = Field(description="Task types whose model a rules file decides, with the file's hash.")
+    pinned: dict[str, dict[str, object]] = Field(description="Task types whose model a pin decides, with its hash; `/v1/pins` says whose.")
 
 
 async def get_guide(request: Request, format: Annotated[Literal["json", "markdown"], Query()] = "json") -> Response:  # noqa: A002
@@ -57,7 +57,7 @@ async def get_rules(request: Request, baseline: Annotated[Name | None, Query()] 
     """The rules that the evidence supports now, beside a baseline model, and the pinned ones that are followed instead."""
     await allow(request, READ)
     pins = services_of(request).pins
-    told = {task_type: {"models": pin.models, "sha256": pin.digest} for task_type, pin in sorted(pins.items())}
+    told = {} if pins is None else {name: {"models": one.models, "sha256": one.sha256} for name, one in pins.pinned.items()}
     chosen = baseline or services_of(request).settings.baseline_model
     return answer(rulebook(await _guide(request), chosen) | {"pinned": told})
 

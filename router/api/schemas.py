@@ -330,6 +330,44 @@ class BudgetChange(Body):
         return self
 
 
+class _AlternativeIn(Body):
+    model_config = ConfigDict(extra="ignore")
+
+    model: ModelId
+
+
+class RuleIn(Body):
+    """A rule as `GET /v1/rules` tells it; only its models are looked at."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    primary: ModelId
+    alternatives: Annotated[list[_AlternativeIn], Field(max_length=99)] = Field(default_factory=list)
+
+
+class PinIn(Body):
+    """Whom to call for a task type: give `models`, or a `rule`."""
+
+    models: Annotated[list[ModelId], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="In order: the first that is eligible is called."
+    )
+    rule: RuleIn | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.models is None) == (self.rule is None):
+            raise refuse("models", "exactly one of models and rule is needed", "send models, a list of ids in the order to try them in")
+        return self
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The models by their fields, in order."""
+        if self.rule is None:
+            return {f"models[{i}]": model for i, model in enumerate(self.models or ())}
+        others = {f"rule.alternatives[{i}].model": one.model for i, one in enumerate(self.rule.alternatives)}
+        return {"rule.primary": self.rule.primary} | others
+
+
 class KeyIn(Body):
     """An API key to make."""
 

@@ -1,6 +1,6 @@
 """What the HTTP edge is given to work with."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +11,6 @@ from learning.drift import Incident
 from learning.voices import Voices
 from router.config import Settings
 from router.domain.decisions import Decision
-from router.domain.pins import Pin
 from router.domain.set_aside import SetAside
 from router.domain.tasks import Task, Weights
 from router.ports import Store
@@ -28,6 +27,7 @@ from router.services.keys import KeyService
 from router.services.lift import LiftService
 from router.services.metrics import Metrics
 from router.services.models import ModelService
+from router.services.pins import PinService
 from router.services.planning import PlanningService
 from router.services.spending import SpendingService
 from router.services.tallying import TallyService
@@ -113,8 +113,8 @@ class Services:
     """None: nothing counts the log for reports."""
     guide: GuideService | None = None
     """None: nothing is learned from here."""
-    pins: Mapping[str, Pin] = field(default_factory=dict)
-    """Rules that are followed instead of the learner, by task type."""
+    pins: PinService | None = None
+    """None: nothing is followed instead of the learner."""
     metrics: Metrics | None = None
     """None: nothing is counted for Prometheus."""
     execution: ExecutionService | None = None

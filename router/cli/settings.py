@@ -56,9 +56,9 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
             print_table("settings", ("setting", "value", "from"), [(n, _text(s["value"]), s["source"]) for n, s in shown.items()])
             print_line("Secrets are not shown. Variables win over .env, and .env over the file that POINTSMAN_CONFIG names.")
         for one in overrides:
-            print_line(
-                f"{one['name']} = {one['value']} was set at run time and stands over the setting {one['setting']} until it is lifted."
-            )
+            value = ", ".join(one["value"]) if one["kind"] == "pin" else one["value"]
+            what = f"{one['kind']} {one['name']} = {value}"
+            print_line(f"{what} was set at run time and stands over the setting {one['setting']} until it is lifted.")
         if providers:
             print_table("providers", ("provider", "models", "called", "note"), [_row(told) for told in providers], figures=(1,))
         for name, remedy in strangers.items():
@@ -177,7 +177,7 @@ def _overrides(settings: "Settings") -> list[dict[str, Any]]:
     import time
 
     from router.domain.budgets import SETTINGS
-    from router.domain.overrides import BUDGET
+    from router.domain.overrides import BUDGET, PIN
     from router.services.overrides import OverrideService
     from router.storage import schema
 
@@ -189,10 +189,12 @@ def _overrides(settings: "Settings") -> list[dict[str, Any]]:
     try:
         service = OverrideService(store, clock=time.time)
         asyncio.run(service.load())
+        budgets = [(SETTINGS[name], one) for name, one in sorted(service.latest(BUDGET).items()) if name in SETTINGS]
+        pins = [("rules_file", one) for _, one in sorted(service.latest(PIN).items())]
         return [
-            {"name": name, "value": one.value, "setting": SETTINGS[name], "at": one.at, "key_id": one.key_id}
-            for name, one in sorted(service.latest(BUDGET).items())
-            if one.value is not None and name in SETTINGS
+            {"kind": one.kind, "name": one.name, "value": one.value, "setting": setting, "at": one.at, "key_id": one.key_id}
+            for setting, one in (*budgets, *pins)
+            if one.value is not None
         ]
     finally:
         store.close()

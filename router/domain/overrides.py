@@ -5,6 +5,8 @@ from typing import Any
 
 BUDGET = "budget"
 """Kind of the limits on money, by their names in ``router.domain.budgets``."""
+PIN = "pin"
+"""Kind of the models, in their order, that a task type is pinned to, by task type."""
 
 
 @dataclass(frozen=True, slots=True)

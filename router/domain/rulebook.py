@@ -3,8 +3,6 @@
 A rule speaks of measured models only. Pinned rules are hashed over their content, so that a decision can name exactly what it followed.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any
 from router.domain.catalog import Catalog
 from router.domain.guide import Cell, Guide, State, TaskGuide
 from router.domain.measured import Measure
-from router.domain.pins import Pin
+from router.domain.pins import Pin, digest_of
 from router.errors import ConfigurationInvalid
 
 FORMAT = 1
@@ -188,11 +186,6 @@ def models_of(rule: object, name: str) -> tuple[str, ...]:
         if all(isinstance(model, str) for model in named):
             return (rule["primary"], *named)
     raise ConfigurationInvalid("a rule lacks its models", field=f"rules.{name}", remedy="give primary and alternatives with a model each")
-
-
-def digest_of(rules: Mapping[str, Json]) -> str:
-    """Of the rules' content, however they are written down."""
-    return hashlib.sha256(json.dumps(rules, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
 
 def compare(then: Json, now: Json) -> list[Change]:

@@ -106,6 +106,8 @@ class RoutingService:
         self._purse = purse
         self._allowance = allowance
         limits = rules.exploration_quality, rules.exploration_usd
+        self.pins = rules.pins
+        """By task type: whom to call instead of drawing."""
         self._restraint = None if limits == (None, None) else Restraint(*limits)
         self._safe = None if rules.safe_model is None else Safeguard(rules.safe_model, rules.safe_shortfall)
         self._policies: dict[str, Policy] = {}
@@ -128,10 +130,9 @@ class RoutingService:
         """Keep to these limits from now on."""
         self._standings.money, self._purse, self._allowance = money, purse, allowance
 
-    @property
-    def pins(self) -> Mapping[str, Pin]:
-        """By task type: whom the rules file calls."""
-        return self._rules.pins
+    def use_pins(self, pins: Mapping[str, Pin]) -> None:
+        """Call whom these say, by task type, from now on."""
+        self.pins = pins
 
     async def route(self, task: Task) -> Decision:
         """Decide, and return when the decision is durable.
@@ -164,7 +165,7 @@ class RoutingService:
             return Drawn(fallen.model, lambda: fallen)
         decision_id, taken = self._new_id("dec"), self._taken(task, standing, posterior)
         free = named is None and spent is None
-        rule = self._rules.pins.get(task.task_type) if free else None
+        rule = self.pins.get(task.task_type) if free else None
         pin = None if rule is None else rule.choice(task.task_type, models)
         arm = arm_of(task, decision_id, self._rules.holdback_share) if free and pin is None else None
         u, kept, name, forced, reason = 0, None, policy.name, True, ""
@@ -263,7 +264,7 @@ class RoutingService:
         models = standing.offers.models
         spent = self._purse is not None and self._purse.spent() is not None
         order = _by_cost(standing.about, standing.estimates) if spent else np.argsort(-standing.about.mean, kind="stable")
-        pin = None if spent else self._rules.pins.get(task.task_type)
+        pin = None if spent else self.pins.get(task.task_type)
         first = [model for model in pin.models if model in models] if pin is not None else []
         return next((model for model in (*first, *(models[i] for i in order.tolist())) if model not in tried), None)
 

@@ -40,7 +40,7 @@ def expected(method: str, path: str) -> frozenset[Scope]:
         return CATALOGUE if method == "GET" else ADMIN
     if path.startswith("/v1/keys"):
         return ADMIN
-    if path.startswith("/v1/budgets"):
+    if path.startswith(("/v1/budgets", "/v1/pins")):
         return WATCHED if method == "GET" else ADMIN
     if method == "GET":
         return READ
@@ -54,6 +54,7 @@ def addresses(rig: Rig) -> list[tuple[str, str]]:
 
 def filled(path: str) -> str:
     for name, value in {
+        "task_type:path": "x",
         "model_id:path": "acme/small",
         "feedback_id": "fb_1",
         "decision_id": "d",

@@ -15,7 +15,8 @@ from router.domain.guide import Guide, State
 from router.domain.guide_picture import picture
 from router.domain.guide_text import markdown
 from router.domain.measured import Measure, of_scores, of_values
-from router.domain.rulebook import compare, difference, digest_of, pinned, pins_of, ratio, rulebook
+from router.domain.pins import digest_of
+from router.domain.rulebook import compare, difference, pinned, pins_of, ratio, rulebook
 from router.errors import ConfigurationInvalid
 from router.storage.memory import MemoryStore
 from router.storage.rule_files import read_rules, rules_text

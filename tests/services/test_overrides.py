@@ -260,7 +260,7 @@ async def test_the_check_of_the_settings_says_what_stands_over_them(
     assert await asyncio.to_thread(command, "budgets", "set", "--usd-per-day", "3")
     (told,) = json.loads(await asyncio.to_thread(command, "config", "check", "--json"))["run_time"]
     assert (told["name"], told["value"], told["setting"]) == ("usd_per_day", 3.0, "budget_usd_per_day")
-    assert "usd_per_day = 3.0 was set at run time" in await asyncio.to_thread(command, "config", "check")
+    assert "budget usd_per_day = 3.0 was set at run time" in await asyncio.to_thread(command, "config", "check")
     await asyncio.to_thread(command, "budgets", "lift", "usd_per_day")
     assert json.loads(await asyncio.to_thread(command, "config", "check", "--json"))["run_time"] == []
 
