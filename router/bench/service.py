@@ -89,5 +89,10 @@ def machine() -> dict[str, Any]:
         "release": telemetry.release(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpus": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "cpus": cpus(),
     }
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -3,11 +3,13 @@
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli.output import number, print_json, print_line, print_table, progress, share
+from router.cli.output import money, number, print_json, print_line, print_table, progress, share
 from router.cli.serve import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -108,9 +110,59 @@ def fold(
         print_line("WHAT WAS LEARNED DIFFERS between them: please report this")
 
 
-def _settings(database_url: str | None, durability: str | None) -> "Settings":
-    from router import config
+@app.command()
+def learning(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="parquet or csv: prompt_id, task_type, model, quality, ...")],
+    seeds: Annotated[int | None, typer.Option(help="Orders of the table to play, the same for every policy; 10 unless given.")] = None,
+    quality_weight: Annotated[float, typer.Option(help="Worth of one unit of quality.")] = 1.0,
+    cost_weight: Annotated[float, typer.Option(help="Worth of the dearest model's mean cost.")] = 0.0,
+    latency_weight: Annotated[float, typer.Option(help="Worth of the slowest model's mean latency.")] = 0.0,
+    feedback_rate: Annotated[float, typer.Option(help="Share of decisions whose quality is told.")] = 1.0,
+    policies: Annotated[str | None, typer.Option(help="With commas between, thompson among them; all that ship unless given.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The model that 'fixed' calls; the dearest unless given.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="3 seeds, and the first 1,500 decisions of each.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; one per processor unless given.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the regret over the decisions into this file (needs matplotlib).")] = None,
+    as_json: Json = False,
+) -> None:
+    """How fast each policy that ships learns on your recorded outcomes, over several orders of them, beside hindsight.
 
+    Every pass is one of 'pointsman replay', from a cold start; every policy meets the same orders and is told the same scores, so that
+    their differences have tight intervals. Other libraries' learners (Vowpal Wabbit, MABWiser, ...) need packages of their own:
+    'make bench-learning' in a source checkout plays them on the same streams.
+    """
+    from router.bench.learning import QUICK_DECISIONS, QUICK_SEEDS, LearningPlan, measure
+    from router.bench.picture import draw, ready
+    from router.bench.service import cpus
+    from router.services.replay import ReplayOptions
+
+    options = ReplayOptions(
+        quality_weight=quality_weight,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        feedback_rate=feedback_rate,
+        baseline=baseline,
+        decisions=QUICK_DECISIONS if quick else None,
+    )
+    plan = LearningPlan(options, seeds=seeds if seeds is not None else QUICK_SEEDS if quick else 10, workers=workers or cpus())
+    if policies is not None:
+        plan = replace(plan, policies=[name.strip() for name in policies.split(",")])
+    if picture is not None:
+        ready(picture)
+    with _ended_in_order(), progress("bench learning: passes") as tell:
+        report = measure(table, plan, tell)
+    if picture is not None:
+        draw(picture, report)
+    if as_json:
+        print_json(report)
+    else:
+        _show_learning(report)
+
+
+def _settings(database_url: str | None, durability: str | None) -> "Settings":
+    from router import config, telemetry
+
+    telemetry.configure("error", "console")  # what is found in made-up evidence, e.g. an incident, is no news
     given = {"database_url": database_url, "durability": durability}
     return config.load(**{name: value for name, value in given.items() if value is not None})
 
@@ -134,8 +186,12 @@ def _ended_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _about(report: Mapping[str, Any]) -> None:
+def _machine(report: Mapping[str, Any]) -> None:
     print_line(f"pointsman {report['release']}, Python {report['python']}, {report['system']}, {report['cpus']} CPUs")
+
+
+def _about(report: Mapping[str, Any]) -> None:
+    _machine(report)
     print_line(f"{report['database']}, temporary; durability {report['durability']}: {_DURABILITY[report['durability']]}")
 
 
@@ -156,3 +212,51 @@ def _pace(name: str, callers: int | None, pace: "Pace", of_raw: float | None) ->
 def _restart(name: str, start: "Restart", empty: "Restart") -> Sequence[str]:
     more = "" if start is empty else f"{start.seconds - empty.seconds:+.2f} s, {start.peak_mb - empty.peak_mb:+.0f} MB"
     return (name, f"{start.seconds:.2f}", f"{start.cpu_s:.2f}", f"{start.peak_mb:.0f}", more)
+
+
+_KINDS = {
+    "random": "at random",
+    "best_single": "best single model, in hindsight",
+    "best_per_task": "best per task type, in hindsight",
+    "oracle": "best per prompt, in hindsight",
+}
+
+
+def _show_learning(report: Mapping[str, Any]) -> None:
+    from router.services.replay import FIRST_DAY
+
+    weights = ", ".join(f"{kind} {weight:g}" for kind, weight in report["weights"].items() if weight)
+    _machine(report)
+    print_line(
+        f"{report['prompts']:,} prompts on {report['models']} models, {report['seeds']} orders of {report['decisions']:,} decisions;"
+        f" weights: {weights}; {share(report['feedback_rate'])} of the scores told\n"
+    )
+    rows = [_policy(policy, report) for policy in sorted(report["policies"], key=lambda policy: -policy["utility"].mean)]
+    rows += [_yardstick(_KINDS[yard["name"]], yard) for yard in report["hindsight"]]
+    reference, first = report["reference"], f"first {min(FIRST_DAY, report['decisions']):,}"
+    columns = ("", "quality", "$ per call", "utility", f"beside {reference} [95 %]", "last quarter", "regret", first, "decisions/s")
+    print_table("means over the orders", columns, rows, figures=range(1, 9))
+    print_line(f"\nbeside {reference}: utility more than {reference}'s on the same orders; an interval that holds 0 tells no difference")
+    print_line("last quarter: utility of the last quarter of the pass; the hindsight of the whole pass does not know it")
+    print_line(f"regret: utility given up per decision against the best model per task type in hindsight; {first}: by those decisions")
+
+
+def _policy(policy: Mapping[str, Any], report: Mapping[str, Any]) -> Sequence[str]:
+    name = f"fixed: {report['fixed']}" if policy["name"] == "fixed" else policy["name"]
+    last, regret, first = policy["last_quarter_utility"], policy["regret"], policy["first_day_regret"]
+    return (
+        *_yardstick(name, policy)[:5],
+        f"{last.mean:.4f}",
+        f"{regret.mean:.4f}",
+        f"{first.mean:.4f}",
+        f"{policy['decisions_per_s']:,.0f}",
+    )
+
+
+def _yardstick(name: str, yard: Mapping[str, Any]) -> Sequence[str]:
+    cost, beside = yard["cost_usd"], yard["utility_beside_reference"]
+    told = "" if beside is None else f"{beside.mean:+.4f}"
+    if beside is not None and beside.low is not None:
+        told += f" [{beside.low:+.4f}, {beside.high:+.4f}]"
+    cents = "–" if cost is None else money(cost.mean)
+    return (name, f"{yard['quality'].mean:.4f}", cents, f"{yard['utility'].mean:.4f}", told, "", "", "", "")

@@ -71,6 +71,8 @@ class ReplayOptions:
     """Share of the scores that come through a key of their own and lie: the best model is worthless, all others are perfect."""
     changes: Sequence[Change] = ()
     """What happens to models during the pass: a new price, a silent regression, an arrival, a removal."""
+    decisions: int | None = None
+    """Stop after so many; None goes through the whole table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,7 @@ def replay(
 
     Raises ``TaskInvalid`` naming the option.
     """
-    _check(table, options)
-    stream = lay_out(
-        table,
-        Weights(options.quality_weight, options.cost_weight, options.latency_weight),
-        seed=options.seed,
-        shuffle=options.order == "shuffle",
-        feedback_rate=options.feedback_rate,
-        needs_cost=options.budget_usd_per_request is not None,
-        changes=options.changes,
-    )
+    stream = stream_of(table, options)
     battery, stream = stream.set_aside(options.warm_per_cell) if options.warm_per_cell else (None, stream)
     if not len(stream):
         raise TaskInvalid("the battery leaves no prompt for the pass", field="warm-per-cell", remedy="warm with fewer prompts")
@@ -121,6 +114,24 @@ def replay(
     if on_progress is not None:
         on_progress(len(stream), len(stream))
     return _report(stream, options, run, len(stream) / elapsed), run.traces
+
+
+def stream_of(table: OutcomeTable, options: ReplayOptions) -> Stream:
+    """What the pass goes through, a battery's prompts included: the same for every policy.
+
+    Raises ``TaskInvalid`` naming the option.
+    """
+    _check(table, options)
+    stream = lay_out(
+        table,
+        Weights(options.quality_weight, options.cost_weight, options.latency_weight),
+        seed=options.seed,
+        shuffle=options.order == "shuffle",
+        feedback_rate=options.feedback_rate,
+        needs_cost=options.budget_usd_per_request is not None,
+        changes=options.changes,
+    )
+    return stream if options.decisions is None else stream.take(np.arange(min(options.decisions, len(stream))))
 
 
 class _Pass:
@@ -308,6 +319,8 @@ def _check(table: OutcomeTable, options: ReplayOptions) -> None:
         raise TaskInvalid("the table has no latencies", field="latency-weight", remedy="give latency_s, or leave out the latency weight")
     if options.text and not table.texts:
         raise TaskInvalid("the table has no texts", field="text", remedy="give the column prompt, or leave the option out")
+    if options.decisions is not None and options.decisions < 1:
+        raise TaskInvalid("decisions must be at least 1", field="decisions", remedy="leave it out for the whole table")
     if options.warm_per_cell < 0:
         raise TaskInvalid("warm-per-cell must not be negative", field="warm-per-cell", remedy="e.g. 20, or 0 for a cold start")
     if options.order not in ("shuffle", "file"):

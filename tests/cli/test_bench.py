@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -18,6 +19,7 @@ from router.storage import schema
 from router.storage.sql import SqlStore
 from router.testing.postgres import PostgresServer
 from tests.cli.conftest import Command
+from tests.cli.outcomes import outcome_rows, write_csv, write_parquet
 from tests.conftest import execute
 from tests.end_to_end.service import environment
 
@@ -146,6 +148,149 @@ def test_a_login_that_may_not_make_a_database_is_told_what_to_do(
     assert "[database_url]" in refused.err
     assert "CREATEDB" in refused.err
     assert not databases(postgres_server)
+
+
+MEAN = {"mean", "low", "high"}
+POLICY = {
+    "name", "quality", "cost_usd", "latency_s", "utility", "last_quarter_utility", "regret", "first_day_regret",
+    "utility_beside_reference", "last_quarter_utility_beside_reference", "decisions_per_s", "curve",
+}  # fmt: skip
+
+
+def test_learning_plays_every_policy_on_the_same_streams(pointsman: Command, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    table = write_parquet(tmp_path / "t.parquet", rows[:450])
+    options = ("--cost-weight", 0.2, "--feedback-rate", 0.5)
+    done = pointsman("bench", "learning", table, "--seeds", 3, "--workers", 1, "--json", *options)
+    assert (done.status, done.err) == (0, "")
+    report = done.json
+    assert (report["rows"], report["prompts"], report["models"], report["decisions"], report["seeds"]) == (450, 150, 3, 150, 3)
+    assert (report["reference"], report["fixed"], report["feedback_rate"]) == ("thompson", "acme/dear", 0.5)
+    by_name = {policy["name"]: policy for policy in report["policies"]}
+    assert by_name.keys() == {"thompson", "linucb", "greedy", "epsilon_greedy", "uniform", "fixed"}
+    passes = [pointsman("replay", table, "--seed", seed, "--json", *options).json for seed in range(3)]
+    ours = by_name["thompson"]
+    for key in ("quality", "cost_usd", "latency_s", "utility"):
+        assert ours[key]["mean"] == pytest.approx(np.mean([one[f"mean_{key}"] for one in passes]))
+    assert ours["last_quarter_utility"]["mean"] == pytest.approx(np.mean([one["last_quarter"]["utility"] for one in passes]))
+    assert (ours["utility_beside_reference"], ours["last_quarter_utility_beside_reference"]) == (None, None)
+    for name, policy in by_name.items():
+        assert policy.keys() == POLICY
+        for key in ("utility", "regret", "first_day_regret"):
+            assert policy[key].keys() == MEAN
+            assert policy[key]["low"] <= policy[key]["mean"] <= policy[key]["high"]
+        assert policy["curve"][-1]["decisions"] == 150
+        assert policy["curve"][-1]["regret"]["mean"] == pytest.approx(150 * policy["regret"]["mean"])
+        if name != "thompson":
+            beside = policy["utility_beside_reference"]
+            assert beside["mean"] == pytest.approx(policy["utility"]["mean"] - ours["utility"]["mean"])
+    beside = by_name["linucb"]["utility_beside_reference"]
+    by_hand = student([one["mean_utility"] for one in passes], pointsman, table, "linucb", options)
+    assert (beside["low"], beside["high"]) == pytest.approx(by_hand)
+    yards = {yard["name"]: yard for yard in report["hindsight"]}
+    assert yards.keys() == {"random", "best_single", "best_per_task", "oracle"}
+    for name, yard in yards.items():
+        assert yard["utility"]["mean"] == pytest.approx(np.mean([one["baselines"][name]["utility"] for one in passes]))
+    assert yards["random"]["utility"]["mean"] <= yards["best_single"]["utility"]["mean"] <= yards["oracle"]["utility"]["mean"]
+    assert report["best_single_curve"][-1]["decisions"] == 150
+
+
+def student(ours: list[float], pointsman: Command, table: Path, policy: str, options: tuple[object, ...]) -> tuple[float, float]:
+    """Student's 95 % interval of a policy's utility beside ours over three seeds: t is 4.3027 with two degrees of freedom."""
+    named = ("--policy", policy, "--baseline", "acme/dear", "--json", *options)
+    gaps = [pointsman("replay", table, "--seed", seed, *named).json["mean_utility"] - own for seed, own in enumerate(ours)]
+    half = 4.302652729911275 * np.std(gaps, ddof=1) / 3**0.5
+    return np.mean(gaps) - half, np.mean(gaps) + half
+
+
+def test_learning_in_processes_gives_the_same_and_a_picture(pointsman: Command, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "t.csv", [{k: v for k, v in row.items() if k != "cost_usd"} for row in rows[:150]])
+    options = ("bench", "learning", table, "--quick", "--seeds", 2, "--policies", "thompson,fixed,greedy")
+    reports = [pointsman(*options, "--workers", n, "--json").json for n in (1, 2)]
+    for report in reports:
+        for policy in report["policies"]:
+            assert policy.pop("decisions_per_s") > 0
+    assert reports[0] == reports[1]
+    assert [policy["name"] for policy in reports[0]["policies"]] == ["thompson", "greedy"], "no cost tells which model is the dearest"
+    assert all(policy["cost_usd"] is None for policy in reports[0]["policies"])
+    shown = pointsman(*options, "--workers", 1, "--baseline", "acme/poor")
+    assert shown.status == 0
+    for expected in ("beside thompson [95 %]", "fixed: acme/poor", "best per task type, in hindsight", "first 50", "100.0% of the scores"):
+        assert expected in shown.out
+    one = pointsman("bench", "learning", table, "--seeds", 1, "--workers", 1, "--policies", "thompson", "--json").json
+    assert one["policies"][0]["utility"]["low"] is None
+
+
+def test_a_picture_of_the_regret(pointsman: Command, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs the extra notebooks")
+    table = write_csv(tmp_path / "t.csv", rows[:150])
+    line = ("bench", "learning", table, "--workers", 1, "--policies", "thompson,uniform", "--seeds")
+    for seeds, name in ((1, "one.png"), (2, "two.svg")):
+        assert pointsman(*line, seeds, "--picture", tmp_path / name).status == 0
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "two.svg").read_text()
+    for bad in (tmp_path / "no.txt", tmp_path / "no" / "such.png"):
+        refused = pointsman(*line, 1, "--picture", bad)
+        assert (refused.status, refused.out) == (2, "")
+        assert "[picture]" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (("--seeds", "0"), "seeds"),
+        (("--workers", "-1"), "workers"),
+        (("--policies", "thompson,oracle"), "policies"),
+        (("--policies", "greedy"), "policies"),
+        (("--baseline", "acme/none"), "baseline"),
+        (("--feedback-rate", "2"), "feedback-rate"),
+        (("--quality-weight", "0"), "quality-weight"),
+    ],
+)
+def test_a_plan_that_cannot_be_played_is_refused_before_anything_is(
+    pointsman: Command, rows: list[dict[str, Any]], tmp_path: Path, options: tuple[str, str], field: str
+) -> None:
+    refused = pointsman("bench", "learning", write_csv(tmp_path / "t.csv", rows[:30]), "--json", *options)
+    assert (refused.status, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert f"[{field}]" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [(None, "table"), ("a,b\n1,2\n", "prompt_id"), ("prompt_id,task_type,model,quality\np,t,m,7\n", "quality")],
+)
+def test_a_table_that_cannot_be_read_names_what_is_missing(pointsman: Command, tmp_path: Path, text: str | None, field: str) -> None:
+    table = tmp_path / "t.csv"
+    if text is not None:
+        table.write_text(text)
+    refused = pointsman("bench", "learning", table)
+    assert (refused.status, refused.err.count("\n"), refused.out) == (2, 1, "")
+    assert f"[{field}]" in refused.err
+
+
+def test_an_interrupt_ends_the_processes_that_play(tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "t.csv", outcome_rows())
+    line = ["bench", "learning", table, "--workers", "2", "--seeds", "1000", "--json"]
+    command = [sys.executable, "-m", "router.cli", *map(str, line)]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while len(playing := children(process.pid)) < 3:  # one of them keeps track of what the others share
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (130, "", "")
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in playing):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ COMMANDS = (
     "serve", "demo", "replay",
     "keys create", "keys list", "keys revoke", "budgets show", "budgets set", "budgets lift",
     "models list", "models show", "models add", "models retire", "models prices", "models recost",
-    "db upgrade", "db check", "config check", "bench routing", "bench fold",
+    "db upgrade", "db check", "config check", "bench routing", "bench fold", "bench learning",
 )  # fmt: skip
 
 
