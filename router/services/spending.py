@@ -3,12 +3,12 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from router.domain.spending import DayStanding, Exhausted, day_of, remaining_requests
-from router.domain.tallies import DAY_S, HOUR_S
+from router.domain.tallies import DAY_S, HOUR_S, Tally
 from router.ports import TallyStore
 from router.services.follower import Follower
 
@@ -107,9 +107,8 @@ class SpendingService:
         Raises ``StorageUnavailable``.
         """
         day = day_of(self._clock())
-        counted = await asyncio.to_thread(self._store.counted)
-        lines = await asyncio.to_thread(self._store.tallies, HOUR_S, float(day - DAY_S), "time")
-        self._day, self._seq, self._tallied_usd, self._hours = day, counted.seq, 0.0, {}
+        seq, lines = await asyncio.to_thread(self._tallied_since, float(day - DAY_S))
+        self._day, self._seq, self._tallied_usd, self._hours = day, seq, 0.0, {}
         for line in lines:
             if line.start is not None:
                 self._hours[line.start] = self._hours.get(line.start, 0) + line.sums.decisions
@@ -120,6 +119,15 @@ class SpendingService:
         standing = self.standing
         if not standing.spent and self._usd < math.inf:
             self._aim(standing.usd_per_request)
+
+    def _tallied_since(self, since: float) -> tuple[int, Sequence[Tally]]:
+        """The tallies, and the position that they are of: what moved on between two looks would count twice."""
+        seq = self._store.counted().seq
+        while True:
+            lines = self._store.tallies(HOUR_S, since, "time")
+            before, seq = seq, self._store.counted().seq
+            if seq == before:
+                return seq, lines
 
     async def _look(self) -> None:
         if self._usd == math.inf:

@@ -19,7 +19,7 @@ from router.domain.events import Committed, OutcomeEvent, Write
 from router.domain.ids import new_id
 from router.domain.offers import facts_of
 from router.domain.spending import DayStanding, Exhausted
-from router.domain.tallies import DAY_S
+from router.domain.tallies import DAY_S, Counted
 from router.domain.tasks import Task, Weights
 from router.recomputing import decide_again
 from router.services.audit import AuditService
@@ -140,6 +140,30 @@ def test_what_is_folded_counts_before_the_tallies_have_it_and_not_twice_after() 
     asyncio.run(spending.read())
     assert spending.spent() is not None
     assert len(day.aims) == 2  # nothing is left to aim with
+
+
+def test_what_is_counted_while_the_tallies_are_read_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    day = Day(1.0)
+    spending = day.service()
+    made, counted, moves = day.made, day.store.counted, iter([True])
+    before = day.store.last_seq()
+    for _ in range(9):
+        made.step(Task("quick_qa", 500), lambda _: Answer(None, cost_usd=0.01))
+    day.now = made._clock()
+    for event in day.store.read_evidence(before, 1_000)[0]:
+        if isinstance(event, OutcomeEvent):
+            spending.paid(event.seq, event.outcome.cost_usd or 0.0)
+
+    def moving() -> Counted:
+        """The tallies move on as soon as somebody has looked how far they are."""
+        found = counted()
+        if next(moves, False):
+            day.store.count_on(10_000)
+        return found
+
+    monkeypatch.setattr(day.store, "counted", moving)
+    asyncio.run(spending.read())
+    assert spending.standing.spent_usd == pytest.approx(0.09)
 
 
 def test_the_next_day_has_its_own_money_at_once() -> None:
