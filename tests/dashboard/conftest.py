@@ -89,7 +89,8 @@ class Service:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             self.services = await bootstrap.build(self._settings)
-            self._server = uvicorn.Server(uvicorn.Config(create_app(self.services), log_config=None, lifespan="on", ws="none"))
+            settings = uvicorn.Config(create_app(self.services), log_config=None, lifespan="on", ws="none", timeout_keep_alive=75)
+            self._server = uvicorn.Server(settings)
             serving = asyncio.create_task(self._server.serve(sockets=[listener]))
             while not self._server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
@@ -100,15 +101,15 @@ class Service:
 
     def __enter__(self) -> "Service":
         self._thread.start()
-        assert self._ready.wait(60)
+        assert self._ready.wait(120)
         if self._fault is not None:
             raise self._fault
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(30)
+        self._thread.join(120)
 
     def do(self, work: Any) -> Any:
         """Run a coroutine on the service's own loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(120)

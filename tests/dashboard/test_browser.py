@@ -90,7 +90,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        opened = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS, timeout=120_000)
         yield opened
         opened.close()
 
@@ -109,7 +109,7 @@ def watched(browser: Any) -> Iterator[Callable[..., Watched]]:
 
     def make(**options: Any) -> Watched:
         context = browser.new_context(**({"viewport": WIDE} | options))
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         return Watched(context)
 
@@ -126,7 +126,7 @@ def follow(page: Any, locator: Any) -> None:
 
 def post(service: Service, path: str, body: Any) -> dict[str, Any]:
     request = urllib.request.Request(service.address + path, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         told: dict[str, Any] = json.load(answer)
     return told
 
@@ -241,6 +241,7 @@ def test_what_happens_appears_by_itself(service, watched):
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
     assert page.locator("#traffic").evaluate(_DRAWN) >= 5
     page.get_by_role("button", name="Pause").click()
+    page.wait_for_function("() => !document.querySelector('#live [aria-busy]')")  # what was being fetched for the page as it is
     before = page.locator("#live").inner_text()
     post(service, "/v1/route", {"task_type": "live_test", "context_tokens": 10})
     page.wait_for_timeout(3_000)

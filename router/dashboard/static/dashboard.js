@@ -60,18 +60,19 @@
   const region = document.querySelector("[data-live]");
   if (!status || !region) return;
   const text = document.getElementById("live-text"), pause = document.getElementById("live-pause");
-  let seen = region.dataset.live, paused = false, wait = EVERY_MS, timer = null;
+  let seen = region.dataset.live, paused = false, looking = false, wait = EVERY_MS, timer = null;
 
   function say(words, kind) {
     status.className = `live ${kind}`;
     if (text.textContent !== words) text.textContent = words;
   }
 
-  // The new page's region takes the old one's place; what the reader has opened, scrolled and focused stays.
+  // The new page's region takes the old one's place; what the reader has opened, scrolled and focused stays. Not where he paused meanwhile.
   async function reload() {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
     if (!answer.ok || answer.redirected) throw new Error("not shown");
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(region.id);
+    if (paused) return false;
     if (!fresh) return location.reload();
     const opened = [...region.querySelectorAll("details")].map((item) => item.open);
     const scrolled = [...region.querySelectorAll(".scroll")].map((item) => item.scrollLeft);
@@ -83,23 +84,27 @@
     if (place >= 0) region.querySelectorAll("a, button, summary, input, select, [tabindex]")[place]?.focus({ preventScroll: true });
     window.pointsmanCharts?.draw(region);
     load(region);
+    return true;
   }
 
   async function look() {
     timer = null;
-    if (paused || document.hidden) return;
+    if (paused || looking || document.hidden) return;
+    looking = true;
     try {
       const answer = await fetch("/dashboard/pulse", { credentials: "same-origin" });
       if (answer.status === 401 || answer.status === 403) return say("Signed out", "lost");
       if (!answer.ok) throw new Error(String(answer.status));
       const { beat } = await answer.json();
-      if (seen !== beat) await reload();
-      seen = beat;
+      if (seen === beat || await reload()) seen = beat;
+      if (paused) return;
       wait = EVERY_MS;
       say("Live", "");
     } catch {
       wait = Math.min(wait * 2, LONGEST_MS);
-      say("No connection; trying again", "lost");
+      if (!paused) say("No connection; trying again", "lost");
+    } finally {
+      looking = false;
     }
     timer = setTimeout(look, wait);
   }
