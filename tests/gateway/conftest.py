@@ -59,9 +59,9 @@ class Gateway:
             "catalog_file": catalog,
             "providers": "alpha,beta,gamma",
             "provider_urls": {"alpha": url, "beta": url, "gamma": url},
-            "provider_timeout_s": 20.0,
-            "provider_first_token_s": 10.0,
-            "provider_idle_s": 10.0,
+            "provider_timeout_s": 240.0,
+            "provider_first_token_s": 120.0,
+            "provider_idle_s": 120.0,
         }
         self.settings = config.load(**(given | settings))
         self.services: Services | None = None
@@ -72,7 +72,8 @@ class Gateway:
         with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
             self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             self.services = await bootstrap.build(self.settings)
-            self.server = uvicorn.Server(uvicorn.Config(create_app(self.services), log_config=None, lifespan="on", ws="none"))
+            settings = uvicorn.Config(create_app(self.services), log_config=None, lifespan="on", ws="none", timeout_keep_alive=75)
+            self.server = uvicorn.Server(settings)
             serving = asyncio.create_task(self.server.serve(sockets=[listener]))
             while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
@@ -81,12 +82,13 @@ class Gateway:
 
     def start(self) -> "Gateway":
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(120)
         return self
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join(30)
+        self._thread.join(120)
+        assert not self._thread.is_alive()
 
     def client(self, **options: Any) -> Any:
         import openai
@@ -100,9 +102,9 @@ class Gateway:
         with closing(sqlite3.connect(self.database)) as connection:
             return connection.execute(query).fetchall()
 
-    async def settled(self, query: str, holds: Callable[[list[tuple[Any, ...]]], bool], within_s: float = 20.0) -> list[tuple[Any, ...]]:
+    async def settled(self, query: str, holds: Callable[[list[tuple[Any, ...]]], bool], ) -> list[tuple[Any, ...]]:
         """The log's rows as soon as they hold what is expected."""
-        for _ in range(int(within_s / 0.02)):
+        for _ in range(3_000):
             if holds(found := self.rows(query)):
                 return found
             await asyncio.sleep(0.02)

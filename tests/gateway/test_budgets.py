@@ -141,7 +141,7 @@ async def test_what_broke_off_is_spent(paced: tuple[Gateway, str]) -> None:
     spent = ended + unseen
     assert gateway.services is not None
     assert gateway.services.spending is not None
-    for _ in range(1_000):
+    for _ in range(3_000):
         if (standing := gateway.services.spending.standing.spent_usd) == pytest.approx(spent):
             break
         await asyncio.sleep(0.02)

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from router.domain import breaker
+from router.services import switching
 from router.testing import Fault, Scenario
 from tests.gateway.conftest import NAMES, Gateway
+from tests.keys.conftest import Clock
 
 openai = pytest.importorskip("openai", reason="the openai SDK is an extra of the distribution: pip install 'pointsman[openai]'")
 pytest.importorskip("aiohttp", reason="its aiohttp transport comes with the same extra")
@@ -29,10 +31,24 @@ WAYS = {
     "html": Scenario(fault=Fault.HTML),
 }
 EXPLORE = {"router": {"policy": "uniform"}}
+ENOUGH = 80
+"""Requests, so many that five go to the failing model whatever is drawn."""
+SOME = 45
+"""So many that one does."""
+AT_ONCE = 4
+"""Few enough that what fails before a circuit opens, five and those under way, stays below the reserve of further attempts."""
 
 
-async def ask(client: Any, n: int, at_once: int = 8, **options: Any) -> list[Any]:
-    gate = asyncio.Semaphore(at_once)
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The circuits' clock: a rest is over when the test says so, however long it takes."""
+    made = Clock(100.0)
+    monkeypatch.setattr(switching, "monotonic", made)
+    return made
+
+
+async def ask(client: Any, n: int, **options: Any) -> list[Any]:
+    gate = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> Any:
         async with gate:
@@ -42,7 +58,7 @@ async def ask(client: Any, n: int, at_once: int = 8, **options: Any) -> list[Any
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_others_answer(gateway: Gateway, way: str) -> None:
+async def test_the_others_answer(gateway: Gateway, ticks: Clock, way: str) -> None:
     if way == "hang":
         object.__setattr__(gateway.services.execution.providers.adapter("alpha/one"), "_timeouts", _short(gateway))
     gateway.stub.script("one", WAYS[way])
@@ -55,7 +71,7 @@ async def test_the_others_answer(gateway: Gateway, way: str) -> None:
     served = [answer.model_extra["router"]["attempts"] for answer in answers]
     assert max(len(tried) for tried in served) <= 3
     failed = sum(request.model == "one" for request in gateway.stub.requests)
-    assert failed <= 5 + 8 + 2, "the circuit opens after five, and what was under way then ends"
+    assert failed < breaker.FAILURES_IN_A_ROW + AT_ONCE, "the circuit opens after five, and what was under way then ends"
     await gateway.settled("select count(*) from outcomes where status = 'ok'", lambda rows: rows == [(150,)])
     assert gateway.rows("select count(*) from attempts where forced = 1 and number = 1") == [(0,)]
     assert gateway.rows("select count(*) from attempts where number > 1 and forced = 0") == [(0,)]
@@ -67,53 +83,46 @@ def _short(gateway: Gateway) -> Any:
     return Timeouts(total_s=0.5, first_token_s=0.5)
 
 
-async def test_a_circuit_opens_and_the_model_is_back_within_ten_seconds(gateway: Gateway) -> None:
+async def test_a_circuit_opens_and_the_model_is_back_within_ten_seconds(gateway: Gateway, ticks: Clock) -> None:
+    def asked() -> int:
+        return sum(request.model == "one" for request in gateway.stub.requests)
+
     gateway.stub.script("one", Scenario(status=503))
     async with gateway.client() as client:
-        await ask(client, 60)
-        for _ in range(5):  # on a slow machine the rest may be over: then this is the probe, and the next rest is longer
-            told = (await client.chat.completions.create(model="auto", messages=ASK)).model_extra["router"]
-            assert told["model"] != "alpha/one"
-            if "circuit_open" in gateway.rows("select excluded from decisions order by seq desc limit 1")[0][0]:
-                break
-        else:
-            raise AssertionError("the circuit is not open")
-        for _ in range(5):
-            with pytest.raises(openai.InternalServerError) as refused:
-                await client.chat.completions.create(model="alpha/one", messages=ASK)
-            if "retry-after" in refused.value.response.headers:
-                break
-        else:
-            raise AssertionError("the circuit is not open")
-        await asyncio.sleep(1.2)
-        await ask(client, 10)  # a probe fails, and the rest grows
+        await ask(client, ENOUGH)
+        told = (await client.chat.completions.create(model="auto", messages=ASK)).model_extra["router"]
+        assert told["model"] != "alpha/one"
+        assert "circuit_open" in gateway.rows("select excluded from decisions order by seq desc limit 1")[0][0]
+        with pytest.raises(openai.InternalServerError) as refused:
+            await client.chat.completions.create(model="alpha/one", messages=ASK)
+        assert "retry-after" in refused.value.response.headers
+        before = asked()
+        for probes in (1, 2, 3):  # each fails, and the rest grows
+            ticks.now += breaker.LONGEST_REST_S
+            await ask(client, SOME)
+            assert asked() == before + probes, "one at a time"
         gateway.stub.script("one", Scenario())
-        recovered, back = time.monotonic(), None
-        while back is None and time.monotonic() - recovered < 10:
-            answers = await ask(client, 6)
-            if any(answer.model == "alpha/one" for answer in answers):
-                back = time.monotonic() - recovered
-            await asyncio.sleep(0.1)
-    assert back is not None
+        assert not any(answer.model == "alpha/one" for answer in await ask(client, SOME)), "it rests"
+        ticks.now += 10.0
+        assert any(answer.model == "alpha/one" for answer in await ask(client, SOME))
 
 
-async def test_streams_share_the_circuit_and_fall_back_before_the_first_piece(gateway: Gateway) -> None:
+async def test_streams_share_the_circuit_and_fall_back_before_the_first_piece(gateway: Gateway, ticks: Clock) -> None:
     gateway.stub.script("one", Scenario(status=500))
     async with gateway.client() as client:
-        streams = await ask(client, 80, stream=True)  # so many that five go to the failing model whatever is drawn
+        streams = await ask(client, ENOUGH, stream=True)
         texts = [[chunk async for chunk in stream] for stream in streams]
         assert all(chunks[-1].choices[0].finish_reason == "stop" for chunks in texts)
         failed = sum(request.model == "one" for request in gateway.stub.requests)
-        answers = await ask(client, 60)
+        answers = await ask(client, ENOUGH)
         assert not any(isinstance(answer, Exception) for answer in answers)
-    probes = sum(request.model == "one" for request in gateway.stub.requests) - failed
-    assert probes < breaker.FAILURES_IN_A_ROW, "opened by streams, closed to whole answers"
+    assert sum(request.model == "one" for request in gateway.stub.requests) == failed, "opened by streams, closed to whole answers"
 
 
 async def broken(client: Any, n: int) -> int:
     """How many of n streams broke before their callers' eyes."""
     found = 0
-    for stream in await ask(client, n, at_once=4, stream=True):
+    for stream in await ask(client, n, stream=True):
         try:
             chunks = [chunk async for chunk in stream]
             assert chunks[-1].choices[0].finish_reason == "stop"
@@ -122,32 +131,31 @@ async def broken(client: Any, n: int) -> int:
     return found
 
 
-async def test_streams_that_break_open_the_circuit_and_its_probes_break_no_callers_stream(gateway: Gateway) -> None:
+async def test_streams_that_break_open_the_circuit_and_its_probes_break_no_callers_stream(gateway: Gateway, ticks: Clock) -> None:
     gateway.stub.script("one", Scenario(fault=Fault.CUT))
     async with gateway.client() as client:
-        assert 1 <= await broken(client, 40) <= 8, "the first, and what was under way"
+        assert 1 <= await broken(client, ENOUGH) <= 8, "the first, and what was under way"
         asked = sum(request.model == "one" for request in gateway.stub.requests)
-        for rest in (1.1, 2.1):
-            await asyncio.sleep(rest)
-            assert await broken(client, 40) == 0
-        assert asked < sum(request.model == "one" for request in gateway.stub.requests) <= asked + 8, "probes went out and failed"
+        for probes in (1, 2):
+            ticks.now += breaker.LONGEST_REST_S
+            assert await broken(client, SOME) == 0
+            assert sum(request.model == "one" for request in gateway.stub.requests) == asked + probes, "a probe went out and failed"
         gateway.stub.script("one", Scenario())
-        deadline = time.monotonic() + 3 * breaker.LONGEST_REST_S
-        while not any(answer.model == "alpha/one" for answer in await ask(client, 12)):
-            assert await broken(client, 12) == 0
-            assert time.monotonic() < deadline, "it did not come back"
-            await asyncio.sleep(0.2)
+        ticks.now += breaker.LONGEST_REST_S
+        assert await broken(client, SOME) == 0
+        assert any(answer.model == "alpha/one" for answer in await ask(client, SOME)), "it is back"
 
 
-async def test_a_model_whose_streams_alone_break_breaks_few(gateway: Gateway) -> None:
+async def test_a_model_whose_streams_alone_break_breaks_few(gateway: Gateway, ticks: Clock) -> None:
     """Whole answers close its circuit again and again; its streams are handed over when they are whole."""
     gateway.stub.script("one", Scenario(fault=Fault.STREAM_ERROR))
     async with gateway.client() as client:
-        assert 1 <= await broken(client, 40) <= 8
+        assert 1 <= await broken(client, ENOUGH) <= 8
         for _ in range(3):
-            answers = await ask(client, 12)
+            ticks.now += breaker.LONGEST_REST_S
+            answers = await ask(client, ENOUGH)
             assert not any(isinstance(answer, Exception) for answer in answers)
-            await asyncio.sleep(0.4)
+            assert any(answer.model == "alpha/one" for answer in answers)
             assert await broken(client, 12) == 0
 
 
@@ -186,8 +194,7 @@ async def test_an_outage_moves_no_quality(gateway: Gateway) -> None:
     async with gateway.client() as client:
         await ask(client, 40)
     await gateway.settled("select count(*) from outcomes", lambda rows: rows == [(40,)])
-    for _ in range(100):
-        if gateway.services.training.lag == 0:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while gateway.services.training.lag:  # noqa: ASYNC110 - the service lives in another thread
+            await asyncio.sleep(0.02)
     assert learned() == before

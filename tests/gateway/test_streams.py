@@ -41,7 +41,7 @@ async def test_two_hundred_streams_each_in_order_with_usage_and_a_quarter_that_l
             await stream.close()
 
         await asyncio.gather(*(leaves() if i % 4 == 0 else stays() for i in range(STREAMS)))
-        for _ in range(3_000):
+        for _ in range(6_000):
             if sum(received.left_at is not None for received in gateway.stub.requests) == STREAMS // 4:
                 break
             await asyncio.sleep(0.02)
@@ -58,7 +58,7 @@ async def test_two_hundred_streams_each_in_order_with_usage_and_a_quarter_that_l
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_caller_that_hangs_up_ends_the_upstream_long_before_its_answer_would_end(gateway: Gateway, stream: bool) -> None:
     for name in NAMES:
-        gateway.stub.script(name, Scenario(text="word " * 3_000, chunk_delay_s=0.02, latency_s=0.0 if stream else 60.0))
+        gateway.stub.script(name, Scenario(text="word " * 3_000, chunk_delay_s=0.1, latency_s=0.0 if stream else 300.0))
     async with gateway.client() as client:
         call = asyncio.ensure_future(client.chat.completions.create(model="auto", messages=ASK, stream=stream))
         if stream:
@@ -73,10 +73,10 @@ async def test_a_caller_that_hangs_up_ends_the_upstream_long_before_its_answer_w
             left = time.monotonic()
             call.cancel()
         (received,) = gateway.stub.requests
-        while received.left_at is None and time.monotonic() - left < 15:  # noqa: ASYNC110 - the same
+        while received.left_at is None and time.monotonic() - left < 120:  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.01)
     assert received.left_at is not None
-    assert received.left_at - left < 15.0, "the benchmark says how soon; this, that it is not the end of the answer"
+    assert received.left_at - left < 120.0, "the benchmark says how soon; this, that it is not the end of the answer"
     (row,) = await gateway.settled("select status, error, estimated, output_tokens, cost_usd > 0 from attempts", bool)
     assert row[:3] == ("cancelled", None, 1)
     assert row[4] == 1
