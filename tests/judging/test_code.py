@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,10 +21,12 @@ from router.judging.sandbox import Limits
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="code is confined on Linux only")
 
 CASE = Case("code_generation", tests=("assert f(2) == 4", "assert f(-3) == -6"))
+PATIENT = Code(Limits(wall_s=60, cpu_s=20))
+"""What the judge itself has to notice, it may notice late on a busy machine, before the kernel ends the code for its CPU time."""
 QUICK = Code(Limits(wall_s=60, cpu_s=2))
 
 
-def judge(code: str, case: Case = CASE, judging: Code = QUICK) -> Verdict:
+def judge(code: str, case: Case = CASE, judging: Code = PATIENT) -> Verdict:
     return judging.judge(case, Answer(code))
 
 
@@ -73,7 +76,7 @@ def test_ordinary_programs_work_in_it(code: str) -> None:
         ("def f(x): return len(bytearray(2 << 30)) and 2 * x", "ran out of the memory that it may use"),
         ("def f(x):\n  kept = []\n  while True: kept.append('x' * 1_000_000)", "ran out of the memory that it may use"),
         ("import threading, time\nthreading.stack_size(32768)\n"
-         "while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+         "while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); time.sleep(0.01)",
          "started more threads than it may"),
         ("def f(x):\n  n = 0\n  while True:\n    n += 1\n    open(str(n), 'w').close()", "wrote more files than it may"),
         ("def f(x):\n  with open('big', 'wb') as file:\n    while True: file.write(b'x' * 1_000_000)", "wrote a longer file than it may"),
@@ -93,7 +96,7 @@ def test_attacks_are_contained_and_scored_0_with_the_reason(attack: str, reason:
     if os.uname().machine != "x86_64" and "syscall(" in attack:
         pytest.skip("written with the numbers of x86-64")
     begun = time.monotonic()
-    verdict = judge(attack)
+    verdict = judge(attack, judging=QUICK if "CPU" in reason else PATIENT)
     assert (verdict.score, verdict.reason) == (0.0, reason)
     assert time.monotonic() - begun < 60
 
@@ -165,14 +168,14 @@ def test_the_environment_does_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert judge("import os", case).score == 1.0
 
 
-def test_nothing_is_left_behind() -> None:
-    before = set(Path("/tmp").glob("pointsman-*"))
-    judge("open('left', 'w').write('x')\nimport os\nos.makedirs('a/b/c')")
-    assert set(Path("/tmp").glob("pointsman-*")) <= before
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     children = Path(f"/proc/self/task/{os.getpid()}/children")
-    assert not children.exists() or not any(
-        b"confined.py" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()
-    )
+    before = set(children.read_text().split())
+    verdict = judge("open('left', 'w').write('x')\nimport os\nos.makedirs('a/b/c')\ndef f(x): return 2 * x")
+    assert verdict.score == 1.0
+    assert list(tmp_path.iterdir()) == []
+    assert set(children.read_text().split()) <= before
 
 
 def test_it_does_not_outlive_a_killed_judge() -> None:
