@@ -47,7 +47,7 @@ async def running(store: Store, stub: Stub) -> AsyncIterator[BatteryService]:
     """What runs batteries against the stub, logging to the store."""
     writer = GroupCommitWriter(store)
     addresses = urls(stub)
-    providers = await connect(frozenset(addresses), addresses, Timeouts(total_s=10.0), KEYS)
+    providers = await connect(frozenset(addresses), addresses, Timeouts(total_s=120.0), KEYS)
     await writer.start()
     catalog = load_shipped()
 

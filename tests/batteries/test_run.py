@@ -92,7 +92,7 @@ async def test_a_run_goes_on_where_it_stopped_and_calls_nobody_twice(stub):
 
 async def test_calls_that_were_under_way_are_left_alone(stub):
     battery = small([LLAMA], {"classification": ("label", "tickets", 6)})
-    stub.player = Pupils({LLAMA: Pupil({"classification": 1.0}, first_token_s=0.5)}, battery.sections)
+    stub.player = Pupils({LLAMA: Pupil({"classification": 1.0}, first_token_s=3600)}, battery.sections)
     store = MemoryStore()
     async with running(store, stub) as service:
         going = asyncio.create_task(service.run(await service.prepare(battery), max_usd=1.0))
@@ -100,6 +100,7 @@ async def test_calls_that_were_under_way_are_left_alone(stub):
             await asyncio.sleep(0.01)
         going.cancel()  # as a kill would: nothing is said about what was sent
         await asyncio.gather(going, return_exceptions=True)
+        stub.player = Pupils({LLAMA: Pupil({"classification": 1.0})}, battery.sections)
         again = await service.prepare(battery)
         assert (again.done, again.unknown, len(again.todo)) == (0, 4, 2)
         await service.run(again, max_usd=1.0)
@@ -107,15 +108,27 @@ async def test_calls_that_were_under_way_are_left_alone(stub):
     assert (cell.answered, cell.unknown) == (2, 4)
 
 
-async def test_two_processes_share_a_run(stub):
+async def test_two_processes_share_a_run(stub, monkeypatch):
     battery = small([LLAMA], {"classification": ("label", "tickets", 30)})
     stub.player = Pupils({LLAMA: Pupil({"classification": 1.0}, first_token_s=0.005)}, battery.sections)
     store = MemoryStore()
+    begun, shared = asyncio.Event(), asyncio.Event()
     async with running(store, stub) as one, running(store, stub) as other:
-        mine = await one.prepare(battery)
-        going = asyncio.create_task(one.run(mine, max_usd=1.0))
-        await asyncio.sleep(0.02)
-        await asyncio.gather(going, other.run(await other.prepare(battery), max_usd=1.0))
+        adapter = one._tools.providers.adapter(LLAMA)
+        complete = adapter.complete
+
+        async def once_it_is_shared(request):
+            begun.set()
+            await shared.wait()
+            return await complete(request)
+
+        monkeypatch.setattr(adapter, "complete", once_it_is_shared)
+        going = asyncio.create_task(one.run(await one.prepare(battery), max_usd=1.0))
+        await begun.wait()
+        theirs = await other.prepare(battery)
+        assert theirs.resumed
+        shared.set()
+        await asyncio.gather(going, other.run(theirs, max_usd=1.0))
     assert set(Counter(r.messages[-1].text for r in stub.requests).values()) == {1}
     assert len(stub.requests) == 30
 
