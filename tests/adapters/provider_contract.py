@@ -107,7 +107,7 @@ async def call(adapter: Any, request: CompletionRequest, way: str) -> Completion
     return last
 
 
-async def until(what: Any, within_s: float = 30.0) -> bool:
+async def until(what: Any, within_s: float = 60.0) -> bool:
     """Whether it comes true; a machine that has much else to do is waited for."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
@@ -352,11 +352,11 @@ class ProviderContract:
 
     @WAYS
     async def test_a_refused_connection_has_its_error(self, way: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        adapter = self.built(f"http://127.0.0.1:{port}")
-        with pytest.raises(ProviderDown) as down:
-            await call(adapter, self.request(), way)
+        with socket.socket() as taken:  # and nobody listens
+            taken.bind(("127.0.0.1", 0))
+            adapter = self.built(f"http://127.0.0.1:{taken.getsockname()[1]}")
+            with pytest.raises(ProviderDown) as down:
+                await call(adapter, self.request(), way)
         keeps_secrets(down.value)
         assert down.value.usage == Usage(0, 0), "what never arrived is not billed"
         await adapter.close()
