@@ -45,7 +45,7 @@ async def test_plain_streaming_and_tools_from_node(gateway: Gateway, tmp_path: P
     process = await asyncio.create_subprocess_exec(
         "node", str(script), str((MODULES / "openai").resolve()), f"{gateway.address}/v1", stdout=asyncio.subprocess.PIPE
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    out, _ = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0
     told = json.loads(out)
     assert told["plain"] == told["text"] == "The quick brown fox jumps over the lazy dog."

@@ -10,5 +10,5 @@ from nbclient import NotebookClient
 source, result, folder = (Path(name) for name in sys.argv[1:])
 book = nbformat.read(source, as_version=4)
 kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(folder / "kernel"))
-NotebookClient(book, km=kernel, timeout=150, resources={"metadata": {"path": str(folder)}}).execute()
+NotebookClient(book, km=kernel, timeout=900, startup_timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
 nbformat.write(book, result)

@@ -29,7 +29,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     environment = kept | {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": str(FOLDER.parent)}
     result = tmp_path / "result.ipynb"
     command = [sys.executable, str(Path(__file__).with_name("execute.py")), str(path), str(result), str(tmp_path)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=170)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1_200)
     assert run.returncode == 0, run.stderr[-3_000:]
     code = [cell for cell in json.loads(result.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code)
