@@ -56,7 +56,9 @@ def upgrade() -> None:
     op.create_index("ix_decisions_task_type_seq", "decisions", ["task_type", "seq"])
     op.create_index("ix_decisions_model_seq", "decisions", ["model", "seq"])
     in_episode = sa.text("episode_id IS NOT NULL")
-    op.create_index("ix_decisions_episode_id_seq", "decisions", ["episode_id", "seq"], sqlite_where=in_episode, postgresql_where=in_episode)
+    op.create_index(
+        "ix_decisions_episode_id_seq", "decisions", ["episode_id", "seq"], sqlite_where=in_episode, postgresql_where=in_episode
+    )
     log_table(
         "attempts",
         sa.Column("seq", COUNTER, autoincrement=False, nullable=False),
@@ -132,11 +134,7 @@ def upgrade() -> None:
         sa.Column("comment", sa.Text()),
         sa.Column("source", sa.String(64), nullable=False),
         references=("decision_seq",),
-        unique=(
-            ("feedback_id", "revision"),
-            ("decision_seq", "judge", "metric", "revision"),
-            ("idempotency_key", "source"),
-        ),
+        unique=(("feedback_id", "revision"), ("decision_seq", "judge", "metric", "revision"), ("idempotency_key", "source"),),
     )
     if op.get_context().dialect.name == "postgresql":
         op.create_table(
