@@ -30,7 +30,7 @@ class CatalogState(View):
 class FailingPart(View):
     """A part that works beside requests and does not get on; it tries again and again."""
 
-    part: str = Field(description="`training` folds the log, `tallying` counts it, `spending` and `allowance` follow budgets, ...")
+    part: str = Field(description="`training` folds the log, `tallying` counts it, `overrides` takes up what was set at run time, ...")
     error: str = Field(description="The kind of the latest failure; the service's log says where.")
     times: int = Field(description="Failures since it last worked.")
     for_s: float = Field(description="Seconds since the first of them.")
