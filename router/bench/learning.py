@@ -1,10 +1,8 @@
 """How the policies that ship learn on a table of recorded outcomes: the same streams for all, over seeds, beside hindsight."""
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from learning.arrays import FloatArray, IntArray
 from learning.evaluation.intervals import asymptotic
 from learning.policies import POLICIES
+from router.bench.processes import each
 from router.bench.service import machine
 from router.domain.hindsight import baselines, best_single, regret
 from router.domain.outcome_stream import model_means
@@ -104,36 +103,12 @@ def _play(
         for job in jobs:
             yield job, _passed(table, plan.options, *job)
         return
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(
-        min(plan.workers, len(jobs)),
-        mp_context=multiprocessing.get_context("spawn"),  # a copy of this process would inherit its threads half-way
-        initializer=_enter,
-        initargs=(path, plan.options),
-    ) as pool:
-        try:
-            futures = {pool.submit(_passed_there, *job): job for job in jobs}
-            for done in as_completed(futures):
-                yield futures[done], done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in set(multiprocessing.active_children()) - others:
-                child.terminate()
-            raise
+    yield from each(partial(_player, path, plan.options), jobs, plan.workers)
 
 
-_there: tuple[OutcomeTable, ReplayOptions]
-"""Of a process that plays: what it plays with."""
-
-
-def _enter(path: Path, options: ReplayOptions) -> None:
-    global _there
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
-    _there = read_outcomes(path), options
-
-
-def _passed_there(policy: str | None, seed: int) -> Passed:
-    return _passed(*_there, policy, seed)
+def _player(path: Path, options: ReplayOptions) -> Callable[[tuple[str | None, int]], Passed]:
+    table = read_outcomes(path)
+    return lambda job: _passed(table, options, *job)
 
 
 def _passed(table: OutcomeTable, options: ReplayOptions, policy: str | None, seed: int) -> Passed:

@@ -178,12 +178,14 @@ def _numbers(text: str) -> Sequence[int]:
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """SIGTERM ends a measurement as Ctrl-C does, so that what is temporary goes in any case."""
+    """SIGTERM ends a measurement as Ctrl-C does, so that what is temporary goes in any case: also where a shell has Ctrl-C ignored."""
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _machine(report: Mapping[str, Any]) -> None:

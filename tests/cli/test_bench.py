@@ -16,7 +16,6 @@ import pytest
 from router.bench.restart import restart
 from router.errors import StorageUnavailable
 from router.storage import schema
-from router.storage.sql import SqlStore
 from router.testing.postgres import PostgresServer
 from tests.cli.conftest import Command
 from tests.cli.outcomes import outcome_rows, write_csv, write_parquet
@@ -38,17 +37,14 @@ def configured(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def around(request: pytest.FixtureRequest, configured: str, tmp_path: Path) -> Callable[[], object]:
-    """What there is where the configured database is: its files, or the server's databases, and what the log holds."""
+    """What there is where the configured database is: its files, or the end of its log and the server's databases."""
 
     def seen() -> object:
-        store = SqlStore(configured)
-        try:
-            counted = store.counts(), store.last_seq()
-        finally:
-            store.close()
         if configured.startswith("sqlite"):
-            return counted, {file.name for file in tmp_path.iterdir()}, (tmp_path / "pointsman.db").read_bytes()
-        return counted, databases(request.getfixturevalue("postgres_server"))
+            return {file.name for file in tmp_path.iterdir()}, (tmp_path / "pointsman.db").read_bytes()
+        with psycopg.connect(configured.replace("+psycopg", "")) as connection:
+            seq = connection.execute("SELECT seq FROM log_head").fetchone()
+        return seq, databases(request.getfixturevalue("postgres_server"))
 
     return seen
 
@@ -274,7 +270,7 @@ def test_an_interrupt_ends_the_processes_that_play(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             deadline = time.monotonic() + 60
-            while len(playing := children(process.pid)) < 3:  # one of them keeps track of what the others share
+            while len(playing := children(process.pid)) < 3:  # two that play, and one of Python's own that keeps track of resources
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
@@ -283,7 +279,7 @@ def test_an_interrupt_ends_the_processes_that_play(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert (process.returncode, out, err) == (130, "", "")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in playing):
         assert time.monotonic() < deadline
         time.sleep(0.05)
