@@ -30,7 +30,7 @@ _PAY_BACK = 100.0
 _GAIN_MEMORY = 300.0
 """Requests behind the estimate of g."""
 _GAIN_PRIOR = 100.0
-"""Requests at g = 1 that the estimate begins with. They are forgotten like any others: kept, they would hold g off the truth for good."""
+"""Requests at g = 1 that the estimate begins with. They are forgotten like the others: kept, they would hold g off the truth for good."""
 _TARGET_RANGE = (0.75, 1.3)
 """In budgets: however much was saved or overspent, the next requests stay within."""
 _HALVINGS = 40
@@ -56,7 +56,8 @@ class Pacer:
         self._latest: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=_SAMPLES * _REMEMBERED)
         self._since = 0
         self._settled = 0
-        self._paid = self._predicted = _GAIN_PRIOR * budget
+        self._paid = 0.0
+        self._predicted = 0.0
         self._multiplier = 0.0
         self._rng = np.random.default_rng(0)
 
@@ -75,7 +76,8 @@ class Pacer:
     @property
     def gain(self) -> float:
         """g: USD paid for a USD predicted."""
-        return min(max((self._paid + self.budget) / (self._predicted + self.budget), 0.2), 5.0)
+        weight = (1.0 + _GAIN_PRIOR * math.exp(-self._settled / _GAIN_MEMORY)) * self.budget
+        return min(max((self._paid + weight) / (self._predicted + weight), 0.2), 5.0)
 
     def price(self, utility: FloatArray, sd: FloatArray, cost: FloatArray) -> float:
         """Utility that one USD costs for the request at hand.

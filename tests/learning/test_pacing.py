@@ -33,6 +33,15 @@ def test_the_mean_cost_holds_to_the_budget(budget: float, billed: float) -> None
     assert cost == pytest.approx(budget, rel=0.01)
 
 
+def test_another_budget_is_kept_from_then_on() -> None:
+    """As where a day's money is shared out: the first aim follows the making."""
+    pacer = Pacer(50.0)
+    for budget in (2e-3, 6e-4):
+        pacer.aim(budget)
+        _, cost = play(pacer, 4_000, billed=1.6)
+        assert cost == pytest.approx(budget, rel=0.015)
+
+
 @pytest.mark.parametrize("budget", [2e-4, 6e-4, 2e-3])
 def test_the_money_buys_more_than_any_mix_of_two_models(budget: float) -> None:
     """Short requests go to the dear models, long ones to the cheap: above the hull of the models alone."""
