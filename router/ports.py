@@ -6,6 +6,7 @@ from typing import Protocol
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, LogEvent, Regime, Snapshot, Write
 from router.domain.keys import ApiKey
+from router.domain.lift import Trial
 from router.domain.models import Model
 from router.domain.overrides import Override
 from router.domain.set_aside import SetAside
@@ -202,6 +203,10 @@ class Store(KeyStore, AllowanceStore, OverrideStore, TallyStore, BatteryStore, P
         episode_id: str | None = None,
     ) -> list[DecisionRecord]:
         """Newest first."""
+        ...
+
+    def trials(self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None) -> list[Trial]:
+        """What the holdback experiment reads of decisions, newest first; those that took no part in it are among them."""
         ...
 
     def models(self) -> list[Model]:

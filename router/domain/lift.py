@@ -1,8 +1,9 @@
 """What routing gains over the held-back baseline: quality, cost, latency and utility, valid however often one looks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from learning.arrays import FloatArray
 from learning.evaluation.experiments import lift_terms, ratio_evidence
 from learning.evaluation.intervals import Interval, always_valid
 from router.domain.evaluation import NAMES
+from router.domain.events import Attempt, Status
 
 LEAST_HELD = 30
 """Units of the baseline below which nothing is claimed."""
@@ -17,6 +19,29 @@ _STRANGE = 2.0
 """Base-10 logarithm of the evidence above which the split is not what was set."""
 _UNEVEN = 4.0
 """Standard errors between the arms' shares of scored units above which the missing scores may mislead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What the experiment reads of a decision: a small part of it, for it is read by the hundred thousand."""
+
+    seq: int
+    decision_id: str
+    at: float
+    episode_id: str | None
+    request: Mapping[str, Any]
+    """Empty for a decision that took no part: then nothing is told of what came of it either."""
+    status: Status | None = None
+    """None: nobody has said how it ended."""
+    cost_usd: float | None = None
+    latency_s: float | None = None
+    feedback: tuple[Mapping[str, Any], ...] = ()
+    """Each {judge, metric, score, weight, sampling} at least, as ``DecisionRecord.feedback``."""
+    attempts: tuple[Attempt, ...] = ()
+
+
+ARM = "arm"
+"""What a decision that takes part says in its request: the arm it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +53,7 @@ class Unit:
     share: float
     """Probability of being held back."""
     decisions: int
-    outcome: FloatArray
+    outcome: Sequence[float]
     """(4,) quality, cost, latency, utility."""
 
 

@@ -1,7 +1,7 @@
 """What a decision was asked, and what came of it, read back from the log."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from learning.foretold import text_of
 from router.domain.calling import Calling
 from router.domain.decisions import IMPORTED, Decision
 from router.domain.episodes import Last
-from router.domain.events import DecisionRecord, Status
+from router.domain.events import Attempt, DecisionRecord, Status
 from router.domain.evidence import QUALITY_METRIC
 from router.domain.failures import spent_on
 from router.domain.models import Capability, Modality, Price
@@ -105,29 +105,42 @@ class Result:
 def result_of(record: DecisionRecord, price: Price | None = None) -> Result:
     """What came of a decision; with ``price``, its last call is costed by that."""
     outcome = record.outcome
-    scored = score_of(record)
     if outcome is None:
-        return Result(scored, None, None, None)
-    if outcome.status in _NO_ANSWER:
-        return Result(None, None, None, None)
-    failed = outcome.status is not Status.OK
+        return ended(None, None, None, record.feedback, record.attempts)
     cost = outcome.cost_usd if price is None else cost_of(price, billed(outcome))
+    return ended(outcome.status, cost, outcome.latency_s, record.feedback, record.attempts)
+
+
+def ended(
+    status: Status | None, cost: float | None, latency_s: float | None, feedback: Sequence[Mapping[str, Any]], attempts: Sequence[Attempt]
+) -> Result:
+    """The same from what matters of the outcome; ``status`` None: there is none. ``cost`` in USD, of the last call."""
+    scored = score_of(feedback)
+    if status is None:
+        return Result(scored, None, None, None)
+    if status in _NO_ANSWER:
+        return Result(None, None, None, None)
+    failed = status is not Status.OK
+    if not attempts:
+        return Result(0.0 if failed else scored, cost, None if failed else latency_s, failed, _sampling(feedback))
     if cost is None:
-        cost = next((spent_on(attempt) for attempt in record.attempts if attempt.last), None)
-    costs = [cost, *(spent_on(attempt) for attempt in record.attempts if not attempt.last)]
+        cost = next((spent_on(attempt) for attempt in attempts if attempt.last), None)
+    costs = [cost, *(spent_on(attempt) for attempt in attempts if not attempt.last)]
     total = None if None in costs else sum(usd for usd in costs if usd is not None)
-    return Result(0.0 if failed else scored, total, None if failed else outcome.latency_s, failed, _sampling(record))
+    return Result(0.0 if failed else scored, total, None if failed else latency_s, failed, _sampling(feedback))
 
 
-def _sampling(record: DecisionRecord) -> float | None:
-    told = [entry.get("sampling") for entry in record.feedback if entry["metric"] == QUALITY_METRIC]
+def _sampling(feedback: Sequence[Mapping[str, Any]]) -> float | None:
+    told = [entry.get("sampling") for entry in feedback if entry["metric"] == QUALITY_METRIC]
     known = [sampling for sampling in told if sampling is not None]
     return max(known) if known and len(known) == len(told) else None
 
 
-def score_of(record: DecisionRecord) -> float | None:
+def score_of(feedback: Sequence[Mapping[str, Any]]) -> float | None:
     """The weighted mean of the quality scores in force, as they were given; None where there is none."""
-    latest = {f["judge"]: (f["score"], f["weight"]) for f in record.feedback if f["metric"] == QUALITY_METRIC}  # the last revision counts
+    if not feedback:
+        return None
+    latest = {f["judge"]: (f["score"], f["weight"]) for f in feedback if f["metric"] == QUALITY_METRIC}  # the last revision counts
     scores = [(score, weight) for score, weight in latest.values() if score is not None]
     total = math.fsum(weight for _, weight in scores)
     return math.fsum(score * weight for score, weight in scores) / total if total > 0 else None

@@ -133,6 +133,11 @@ def outcome_row(seq: int, decision_seq: int, outcome: Outcome) -> dict[str, Any]
     }
 
 
+def read_request(text: str) -> dict[str, Any]:
+    """What a decision was asked, from its column."""
+    return _read_request(text)
+
+
 def read_outcome(row: Row[Any], decision_id: str) -> Outcome:
     """An outcome from its row."""
     return Outcome(

@@ -28,6 +28,7 @@ from router.domain.events import (
     Write,
 )
 from router.domain.keys import ApiKey
+from router.domain.lift import ARM, Trial
 from router.domain.models import Model
 from router.domain.overrides import Override
 from router.domain.prices import recosted
@@ -175,6 +176,9 @@ class MemoryStore:
                 and (episode_id is None or episode_id == decision.episode_id)
             )
             return list(islice(wanted, limit))
+
+    def trials(self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None) -> list[Trial]:
+        return [_trial(record) for record in self.decisions(before_seq=before_seq, limit=limit, task_type=task_type)]
 
     def _record(self, known: Known, decision: Decision) -> DecisionRecord:
         return DecisionRecord(
@@ -376,3 +380,12 @@ def _whole(known: Known) -> Decision:
     if known.decision is None:
         raise AssertionError("every decision in memory is kept whole")
     return known.decision
+
+
+def _trial(record: DecisionRecord) -> Trial:
+    decision, outcome = record.decision, record.outcome
+    made = Trial(record.seq, decision.id, decision.at, decision.episode_id, {})
+    if ARM not in decision.request:
+        return made
+    made = replace(made, request=decision.request, feedback=record.feedback, attempts=record.attempts)
+    return made if outcome is None else replace(made, status=outcome.status, cost_usd=outcome.cost_usd, latency_s=outcome.latency_s)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
 from router.domain.events import Committed, DecisionRecord, Evidence, Group, LogEvent, Regime, Snapshot, Write, group_of
 from router.domain.keys import ApiKey
+from router.domain.lift import Trial
 from router.domain.models import Model
 from router.domain.overrides import Override
 from router.domain.set_aside import Omitted, SetAside
@@ -35,6 +36,7 @@ from router.storage.ledger import apply
 from router.storage.record_rows import read_records
 from router.storage.regime_rows import REGIME_AT, REGIME_OF, read_regime
 from router.storage.tables import RECORDS, arrivals, decisions, feedback, models, snapshots
+from router.storage.trial_rows import TRIALS, read_trials
 from router.storage.turns import add, turns
 
 SNAPSHOTS_KEPT = 3
@@ -157,6 +159,15 @@ class SqlStore:
                 query = query.where(column == wanted)
         with self._reading() as connection:
             return read_records(connection, query)
+
+    def trials(self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None) -> list[Trial]:
+        query = TRIALS.order_by(decisions.c.seq.desc()).limit(limit)
+        if before_seq is not None:
+            query = query.where(decisions.c.seq < before_seq)
+        if task_type is not None:
+            query = query.where(decisions.c.task_type == task_type)
+        with self._reading() as connection:
+            return read_trials(connection, query)
 
     def models(self) -> list[Model]:
         latest = select(func.max(models.c.id)).group_by(models.c.model_id)
