@@ -20,7 +20,7 @@ from router.domain.episodes import Last
 from router.domain.events import Status
 from router.domain.models import Price
 from router.domain.tasks import Task
-from router.errors import CostUnknown, RouterError, StorageUnavailable
+from router.errors import CostUnknown, StorageUnavailable
 from router.ports import Store
 from router.services.billing import Billing
 from router.services.calls import Call, ExecutionRules, Made, Opened, Served
@@ -73,23 +73,23 @@ class ExecutionService:
         Raises what deciding raises, ``BudgetExhausted``, ``CostUnknown``, ``RequestRefused``, ``AllModelsFailed``. Cancellation passes
         through and is logged.
         """
-        run = await self._begin(call)
-        while True:
-            tried = run.start()
-            try:
-                completion = await self.providers.adapter(tried.model).complete(run.request)
-            except AdapterError as exc:
-                await run.after(tried, exc)
-                continue
-            except asyncio.CancelledError:
-                run.left(tried)
-                raise
-            served = run.served(tried, completion)
-            await run.logged()
-            if served.decision is not run.decision:  # the log did not take it
-                served = replace(served, decision=run.decision)
-            self._note(call, served)
-            return served
+        with await self._begin(call) as run:
+            while True:
+                tried = run.start()
+                try:
+                    completion = await self.providers.adapter(tried.model).complete(run.request)
+                except AdapterError as exc:
+                    await run.after(tried, exc)
+                    continue
+                except asyncio.CancelledError:
+                    run.left(tried)
+                    raise
+                served = run.served(tried, completion)
+                await run.logged()
+                if served.decision is not run.decision:  # the log did not take it
+                    served = replace(served, decision=run.decision)
+                self._note(call, served)
+                return served
 
     async def stream(self, call: Call) -> AsyncGenerator[Opened | Delta | Served, None]:
         """Answer a request piece by piece: ``Opened``, the pieces, ``Served``. Close it to leave early.
@@ -98,35 +98,35 @@ class ExecutionService:
 
         Raises as ``complete`` does, and ``AllModelsFailed`` where the stream breaks after its first piece.
         """
-        run = await self._begin(call)
-        while True:
-            tried = run.start()
-            opened = False
-            try:
-                stream, doubtful = self.providers.stream(run.request), self._switching.doubtful(tried.model)
-                async with aclosing(_whole_first(stream, tried) if doubtful else stream) as events:
-                    async for event in events:
-                        if not doubtful:
-                            tried.note(event)
-                        if not opened:
-                            await run.logged()
-                            opened = True
-                            yield Opened(run.decision, tried.model)
-                        if isinstance(event, Completion):
-                            self._switching.streamed(tried.model)
-                            served = run.served(tried, event)
-                            self._note(call, served)
-                            yield served
-                            return
-                        yield event
-                raise MalformedResponse("the stream ended without an answer", model=tried.model)
-            except AdapterError as exc:
-                if opened:
-                    raise run.broken(tried, exc) from None
-                await run.after(tried, exc)
-            except (asyncio.CancelledError, GeneratorExit):
-                run.left(tried)
-                raise
+        with await self._begin(call) as run:
+            while True:
+                tried = run.start()
+                opened = False
+                try:
+                    stream, doubtful = self.providers.stream(run.request), self._switching.doubtful(tried.model)
+                    async with aclosing(_whole_first(stream, tried) if doubtful else stream) as events:
+                        async for event in events:
+                            if not doubtful:
+                                tried.note(event)
+                            if not opened:
+                                await run.logged()
+                                opened = True
+                                yield Opened(run.decision, tried.model)
+                            if isinstance(event, Completion):
+                                self._switching.streamed(tried.model)
+                                served = run.served(tried, event)
+                                self._note(call, served)
+                                yield served
+                                return
+                            yield event
+                    raise MalformedResponse("the stream ended without an answer", model=tried.model)
+                except AdapterError as exc:
+                    if opened:
+                        raise run.broken(tried, exc) from None
+                    await run.after(tried, exc)
+                except (asyncio.CancelledError, GeneratorExit):
+                    run.left(tried)
+                    raise
 
     def resting(self) -> dict[str, float]:
         """Models that take no call now, with the seconds until they may."""
@@ -150,11 +150,11 @@ class ExecutionService:
         reserved = await purse.reserve(call.key_id, 0.0 if budget is None else _known(at_most(drawn.model)))
         try:
             self._means.writer.check()
-        except RouterError:
+            self._switching.request()
+            return Run(self._means, call, drawn, reserved, at_most)
+        except BaseException:  # whatever it is, nothing was called
             purse.settle(reserved, 0.0)
             raise
-        self._switching.request()
-        return Run(self._means, call, drawn, reserved, at_most)
 
     async def _last(self, episode_id: str | None) -> Last | None:
         if episode_id is None:

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import structlog
 
@@ -94,7 +95,8 @@ class Tried:
 class Run:
     """Made when a model is decided on and the money is set aside; ends once, in ``served``, ``left`` or a refusal.
 
-    The decision goes into the log once the first call is under way. ``at_most``: what a call of a model may cost, None where nobody knows.
+    A ``with`` block around its calls ends it where something fails that nobody foresaw. The decision goes into the log once the first
+    call is under way. ``at_most``: what a call of a model may cost, None where nobody knows.
     """
 
     def __init__(
@@ -114,6 +116,8 @@ class Run:
         self._reserved = reserved
         self._at_most = at_most
         self._done = False
+        self._tried: Tried | None = None
+        """The attempt under way."""
         self._images = sum(len(message.images) for message in call.request.messages)
         self._made: list[Attempt] = []
         self._names: set[str] = set()
@@ -148,7 +152,42 @@ class Run:
     def start(self) -> Tried:
         """Begin the next attempt."""
         self._names.add(self.request.model)
-        return Tried(self.request.model, self._means.clock())
+        self._tried = Tried(self.request.model, self._means.clock())
+        return self._tried
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None and not self._done:
+            self._fell(error)
+
+    def _fell(self, error: BaseException) -> None:
+        """Note a failure that is none of a provider's that we know: counted by our own count of what was sent and received."""
+        tried = self._tried
+        if tried is None:
+            self._done = True
+            self._means.purse.settle(self._reserved, 0.0)
+            return
+        try:
+            self._means.switching.left(tried.model)
+            took = self._part(tried)
+        except BaseException:
+            self._done = True
+            self._means.purse.settle(self._reserved, None)
+            raise
+        self._finish(
+            self._attempt(
+                tried,
+                Status.ERROR,
+                latency_s=tried.elapsed_s,
+                last=True,
+                error=type(error).__name__,
+                ttft_s=tried.ttft_s,
+                estimated=True,
+                **took,
+            )
+        )
 
     async def after(self, tried: Tried, exc: AdapterError) -> None:
         """Note a failure, and turn to the next attempt.

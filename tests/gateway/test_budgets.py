@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.types import TextDelta
 from router import parts
 from router.domain.keys import Budget
 from router.storage import schema
@@ -151,3 +152,42 @@ async def test_what_broke_off_is_spent(paced: tuple[Gateway, str]) -> None:
     (drawn,) = store.drawn_budgets().values()
     assert drawn / 1e9 == pytest.approx(spent, rel=1e-6), "of the key's budget"
     store.close()
+
+
+class Faulty:
+    """An adapter with a fault of its own, which is no refusal of a provider's."""
+
+    def __init__(self, sound: Any) -> None:
+        self.close = sound.close
+
+    async def complete(self, request: Any) -> Any:
+        raise KeyError("an answer that nobody foresaw")
+
+    async def stream(self, request: Any) -> Any:
+        yield TextDelta("three words came ")
+        raise KeyError("an answer that nobody foresaw")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_fault_that_nobody_foresaw_holds_no_money_back(dear: tuple[Gateway, str], streamed: bool) -> None:
+    gateway, token = dear
+    services = gateway.services
+    assert services is not None
+    assert services.execution is not None
+    adapters = services.execution.providers._adapters
+    adapters["gamma"] = Faulty(adapters["gamma"])  # type: ignore[assignment]
+    async with gateway.client(api_key=token) as client:
+        with pytest.raises(openai.APIError):
+            await _whole(client, {"model": "gamma/three", "messages": ASK, "stream": streamed})
+    ((*told, cost),) = await gateway.settled("select status, estimated, error, cost_usd from attempts", bool)
+    assert told == ["error", 1, "KeyError"]
+    assert cost > 0
+    (account,) = services.keys._accounts.values()
+    assert account.used == pytest.approx(1e9 * cost, abs=1), "what was set aside is given back"
+    assert await gateway.settled("select status from outcomes", bool) == [("error",)]
+
+
+async def _whole(client: Any, ask: Any) -> None:
+    answer = await client.chat.completions.create(**ask)
+    async for _ in answer:
+        pass
