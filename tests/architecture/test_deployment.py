@@ -35,6 +35,15 @@ def test_what_the_image_copies_and_installs_is_there(dockerfile: str) -> None:
     assert f"Programming Language :: Python :: 3.{python[0]}" in project["classifiers"]
 
 
+def test_the_build_is_sent_what_the_image_copies_and_nothing_else(dockerfile: str) -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    copied = {words for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.M) for words in line.split()[:-1]}
+    assert lines[0] == "*", "everything stays out: .git, virtual environments, data, caches, logs"
+    assert {line[1:] for line in lines if line.startswith("!")} == {word.removeprefix("./") for word in copied}
+    last = max(i for i, line in enumerate(lines) if line.startswith("!"))
+    assert {"**/__pycache__", "**/*.db", "**/.env"} <= set(lines[last + 1 :]), "the last line that fits wins"
+
+
 def test_every_setting_that_is_named_exists(dockerfile: str, compose: dict) -> None:
     named = set(re.findall(r"\bPOINTSMAN_[A-Z_]+", dockerfile))
     for service in compose["services"].values():
