@@ -26,7 +26,7 @@ LatencyWeight = Annotated[float | None, typer.Option(min=0)]
 Price = Annotated[list[str] | None, typer.Option(help="MODEL=INPUT/OUTPUT in USD per million tokens; may be repeated.")]
 Without = Annotated[list[str] | None, typer.Option(help="Drop this model; may be repeated.")]
 Cap = Annotated[list[str] | None, typer.Option(help="MODEL=SHARE: at most this share of the traffic; may be repeated.")]
-Last = Annotated[int, typer.Option(min=2, help="Decisions to look at, from the end of the log.")]
+Last = Annotated[int, typer.Option(min=2, help="Drawn decisions to look at, from the end of the log.")]
 TaskType = Annotated[str | None, typer.Option(help="Only decisions of this type.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -79,7 +79,7 @@ def whatif(
 
 
 def lift(
-    last: Annotated[int, typer.Option(min=1, help="Decisions to look at, from the end of the log.")] = 100_000,
+    last: Annotated[int, typer.Option(min=1, help="Drawn decisions to look at, from the end of the log.")] = 100_000,
     exploration: Annotated[bool, typer.Option(help="Tell what learning cost, too (of the last 5,000): this folds the log.")] = False,
     task_type: TaskType = None,
     database_url: DatabaseUrl = None,

@@ -80,7 +80,7 @@ LAST = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which decisions are looked at: the last ones of the log."""
+    """Which decisions are looked at: the last ones of the log that a policy drew."""
 
     last: int = LAST
     task_type: str | None = None

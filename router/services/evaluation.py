@@ -26,6 +26,8 @@ from router.domain.tasks import Task
 from router.errors import StorageUnavailable
 from router.ports import Store
 
+_FARTHEST = 10
+"""Times as many decisions are looked at as are wanted, where many were not drawn."""
 _PAGE = 500
 _REMEMBERED = 5_000
 """Decisions whose expectations are kept for the next question: a few kilobytes each."""
@@ -94,7 +96,7 @@ class EvaluationService:
 
         Raises ``StorageUnavailable``.
         """
-        drawn = [record for record in self._records(scope or Scope()) if not record.decision.forced]
+        drawn, _ = self._records(scope or Scope())
         drawn.sort(key=lambda record: record.decision.policy_seq)
         with self._lock:
             return self._explored(drawn, tell)
@@ -119,28 +121,33 @@ class EvaluationService:
 
     def _compare(self, candidate: Candidate, scope: Scope, tell: Progress | None, *, ahead: bool) -> Comparison:
         candidate.checked(self._catalog())
-        records = self._records(scope)
-        drawn = [record for record in records if not record.decision.forced]
+        drawn, not_drawn = self._records(scope)
         with self._lock:
             then = _Then(self._store, self._rebuild, candidate, self._remembered(drawn))
             looks = list(_looks(then, drawn, tell))
         lost = len(drawn) - len(looks)
-        made = compare(looks, candidate, not_drawn=len(records) - len(drawn), not_recomputed=lost, ahead=ahead)
+        made = compare(looks, candidate, not_drawn=not_drawn, not_recomputed=lost, ahead=ahead)
         doubts = (*made.doubts, _OWN_ALLOWANCE) if then.by_allowance else made.doubts
         return replace(made, candidate="; ".join((made.candidate, *then.limits)), doubts=doubts)
 
-    def _records(self, scope: Scope) -> list[DecisionRecord]:
-        """Oldest first."""
+    def _records(self, scope: Scope) -> tuple[list[DecisionRecord], int]:
+        """The last decisions that a policy drew, oldest first, and how many lie between them that none did, e.g. imported ones."""
         found: list[DecisionRecord] = []
-        before: int | None = None
-        while len(found) < scope.last:
-            limit = min(_PAGE, scope.last - len(found))
-            page = self._store.decisions(before_seq=before, limit=limit, task_type=scope.task_type)
-            found += [record for record in page if scope.since is None or record.decision.at >= scope.since]
-            if len(page) < limit or (scope.since is not None and page[-1].decision.at < scope.since):
+        read, before = 0, None
+        while len(found) < scope.last and read < _FARTHEST * scope.last:
+            page = self._store.decisions(before_seq=before, limit=_PAGE, task_type=scope.task_type)
+            for record in page:
+                if scope.since is not None and record.decision.at < scope.since:
+                    continue
+                read += 1
+                if not record.decision.forced:
+                    found.append(record)
+                    if len(found) == scope.last:
+                        break
+            if len(page) < _PAGE or (scope.since is not None and page[-1].decision.at < scope.since):
                 break
             before = page[-1].seq
-        return found[::-1]
+        return found[::-1], read - len(found)
 
     def _remembered(self, records: list[DecisionRecord]) -> dict[str, Considered | None]:
         """What was expected at the decisions of the last question: the next one is mostly about the same."""

@@ -58,6 +58,12 @@ def test_what_drew_the_decisions_is_recomputed_exactly(service):
     assert told.verdict == "no difference shown"
 
 
+def test_what_was_not_drawn_takes_no_place_among_the_last_decisions(service):
+    thompson = Candidate(policy="thompson", parameters={"floor": 0.2})
+    told = service.evaluate(thompson, Scope(last=100))
+    assert (told.decisions, told.not_drawn) == (100, 1), "the newest of all is a fallback"
+
+
 def test_decisions_under_a_budget_are_recomputed_at_the_price_that_money_had():
     rng, prices = np.random.default_rng(8), itertools.cycle((0.0, 40.0, 160.0))
     made, answer = Rehearsal(MODELS, {"policy_parameters": {"floor": 0.2}}, money=lambda: next(prices)), answers(rng)
