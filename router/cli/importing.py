@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def import_calls(
     gateway: Annotated[str, typer.Argument(metavar="GATEWAY", help="litellm, langfuse or tensorzero.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSON or JSON lines, the oldest calls first.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="CSV, JSON, JSON lines (or one of them as .gz) or parquet, the oldest calls first."),
+    ],
     mapped: Annotated[list[str] | None, typer.Option("--map", metavar="OTHER=OURS", help="Our model for one of theirs; repeat it.")] = None,
     task_type: Annotated[str | None, typer.Option(help="Of the calls that do not say theirs.")] = None,
     task_type_from: Annotated[str | None, typer.Option(metavar="KEY", help="Tag, metadata key or column that names the task type.")] = None,

@@ -2,13 +2,17 @@
 
 import asyncio
 import csv
+import gzip
 import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from learning.learner import Learner
 from router import config, open_log
@@ -66,9 +70,44 @@ def as_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
+def as_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    times = {"startTime", "completionStartTime", "endTime"}
+    typed = [{k: datetime.fromisoformat(v) if k in times else v for k, v in row.items()} for row in rows]
+    table = pa.Table.from_pylist(typed)
+    for place, name in enumerate(table.column_names):
+        if name in times:
+            table = table.set_column(place, name, table[name].cast(pa.timestamp("ns", "UTC")))
+    parquet.write_table(table, path)
+    return path
+
+
 def as_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def as_gzip(file: Path) -> Path:
+    packed = file.with_name(f"{file.name}.gz")
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    return packed
+
+
+def test_a_packed_file_or_a_parquet_file_that_is_broken_is_told(pointsman: Command, tmp_path: Path):
+    whole = as_gzip(as_lines(tmp_path / "a.jsonl", ROWS * 50)).read_bytes()
+    parquet_file = as_parquet(tmp_path / "c.parquet", ROWS).read_bytes()
+    for name, held, told in (
+        ("a.jsonl.gz", whole[:-200], "is no whole gzip file"),
+        ("b.jsonl.gz", b"no gzip at all", "is no whole gzip file"),
+        ("c.parquet", parquet_file[:-50], "cannot be read as parquet"),
+    ):
+        (tmp_path / name).write_bytes(held)
+        refused = pointsman("import", "litellm", tmp_path / name, *TASK, "--database-url", DATABASE)
+        assert (refused.status, refused.out, refused.err.count("\n")) == (2, "", 1)
+        assert told in refused.err
+        assert "[file]" in refused.err
+    parquet.write_table(pa.table({"model": ["gpt-4"]}), tmp_path / "d.parquet")
+    refused = pointsman("import", "litellm", tmp_path / "d.parquet", *TASK, "--database-url", DATABASE)
+    assert "[request_id]" in refused.err
 
 
 TASK = ("--task-type-from", "taskName", "--score", "rating", "--scale", "1,5")
@@ -88,15 +127,20 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "object", "jsonl"])
+@pytest.mark.parametrize("form", ["csv", "json", "object", "jsonl", "parquet", "csv.gz", "json.gz", "jsonl.gz"])
 def test_a_spend_log_teaches_and_says_what_is_left_out(pointsman: Command, tmp_path: Path, form: str):
+    form, _, packed = form.partition(".")
     if form == "csv":
         file = as_csv(tmp_path / "spend.csv", ROWS)
     elif form == "jsonl":
         file = as_lines(tmp_path / "spend.jsonl", ROWS)
+    elif form == "parquet":
+        file = as_parquet(tmp_path / "spend.parquet", ROWS)
     else:
         file = tmp_path / "spend.json"
         file.write_text(json.dumps(ROWS if form == "json" else {"data": ROWS, "total": len(ROWS)}, indent=1))
+    if packed:
+        file = as_gzip(file)
     made = pointsman("import", "litellm", file, *TASK, "--database-url", DATABASE, "--json").json
     assert (made["rows"], made["calls"], made["added"], made["already"], made["scores_added"]) == (12, 6, 6, 0, 3)
     assert made["parts"] == [
@@ -116,7 +160,7 @@ def test_a_spend_log_teaches_and_says_what_is_left_out(pointsman: Command, tmp_p
     }
     assert "--map ollama/own-model=PROVIDER/NAME" in left["the catalogue has no model ollama/own-model"]["remedy"]
     if form in ("csv", "jsonl"):
-        assert left["prompt_tokens is no number of at least 0"]["first"] == f"spend.{form}:{10 + (form == 'csv')}"
+        assert left["prompt_tokens is no number of at least 0"]["first"] == f"{file.name}:{10 + (form == 'csv')}"
     with open_log(DATABASE) as log:
         records = {record.decision.model: record for record in log.records()}
         assert {r.decision.propensity for r in records.values()} == {1.0}
