@@ -6,6 +6,7 @@ that folds the same log holds the same posterior.
 """
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -41,6 +42,9 @@ _POOL_LABELS = 200.0
 """Labels after which a model that joins is a newcomer."""
 _NEW_LABELS = 60.0
 _NEW_SCALE = 20.0
+_SCORED_CALLS = 20.0
+"""Calls, all of them scored, with which the share of calls that are scored begins."""
+_LEAST_THRIFT = 0.5
 
 
 class Learner:
@@ -232,7 +236,7 @@ class Learner:
     def _eagerness(self) -> FloatArray:
         """(K, T + 1): see ``Posterior.eager``."""
         statistics, names = self.statistics, self._names()
-        eager = np.zeros(names.cells.shape)
+        eager = np.full(names.cells.shape, self._thrift() - 1.0)
         for incident in self.watch.open(statistics.now):
             m = names.model_index[incident.model]
             t = slice(None) if incident.task_type is None else names.task_index[incident.task_type]
@@ -243,6 +247,16 @@ class Learner:
             if n < _NEW_LABELS:
                 eager[m] = np.maximum(eager[m], _NEW_SCALE / (_NEW_SCALE + n))
         return eager
+
+    def _thrift(self) -> float:
+        """How wide to explore, between ``_LEAST_THRIFT`` and 1: the fourth root of the share of calls that are scored.
+
+        A call that explores costs the same whether it is scored or not, and tells something only if it is.
+        """
+        statistics, decay = self.statistics, self.statistics.decay(Target.QUALITY)
+        scores = math.fsum(statistics.gram[Target.QUALITY, :, 0, 0].tolist()) * decay
+        calls = math.fsum(statistics.calls.tolist()) * decay
+        return min(1.0, max(_LEAST_THRIFT, math.sqrt(math.sqrt((scores + _SCORED_CALLS) / (calls + _SCORED_CALLS)))))
 
     def fold_verdict(self, verdict: Verdict) -> None:
         """Fold a change of what judges say of one answer: what they said is taken back, what they say is put in."""

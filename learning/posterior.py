@@ -87,9 +87,9 @@ class Posterior:
     failure_rate: FloatArray
     """(K,) posterior mean of the probability that a call fails."""
     eager: FloatArray
-    """(K, T + 1) in [0, 1]: how far a model's exploration goes from tempered (0) to the full width of its posterior (1).
+    """(K, T + 1) in (-1, 1]: how far a model's exploration goes from tempered (0) to the full width of its posterior (1), or to none (-1).
 
-    Positive where the model has just changed, and for one that joined a pool with experience."""
+    Positive where the model has just changed, and for one that joined a pool with experience; negative where few calls are scored."""
     texts: Mapping[int, TextBelief] = field(default_factory=dict)
     """What the texts of each ``Projection`` say, where any were logged."""
 

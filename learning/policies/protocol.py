@@ -21,7 +21,7 @@ class Beliefs:
     sd: FloatArray
     """(n,) > 0"""
     eager: FloatArray | float = 0.0
-    """(n,) in [0, 1], or one for all: how far exploration goes from tempered to the full width of each belief."""
+    """(n,) in (-1, 1], or one for all: how far exploration goes from tempered (0) to the full width of each belief (1), or to none (-1)."""
 
     @cached_property
     def probability_best(self) -> FloatArray:

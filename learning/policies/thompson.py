@@ -21,7 +21,7 @@ class Thompson:
     The standard deviations are multiplied by ``scale / sqrt(2 ln n)``: with n models the largest of n draws lies about sqrt(2 ln n)
     deviations up, which makes the untempered sampler (kappa = 1) explore far more than it learns. A share ``floor`` goes to untempered
     sampling (80 %) and to all plausible models evenly (20 %): support for off-policy estimates. A model whose belief is ``eager``, as after
-    a change or when it is new, is tempered less, and not at all at 1.
+    a change or when it is new, is tempered less, and not at all at 1; below 0, where few calls are scored, more.
     """
 
     scale: float = 1.0
@@ -37,7 +37,8 @@ class Thompson:
         if n == 1:
             return np.ones(1)
         kappa = min(1.0, self.scale / math.sqrt(2.0 * math.log(n)))
-        p = best_probabilities(beliefs.mean, (kappa + (1.0 - kappa) * beliefs.eager) * beliefs.sd)
+        width = kappa + np.where(np.asarray(beliefs.eager) < 0.0, kappa, 1.0 - kappa) * beliefs.eager
+        p = best_probabilities(beliefs.mean, width * beliefs.sd)
         if self.floor:
             top = beliefs.mean.max()
             plausible = (beliefs.mean > top - _PLAUSIBLE_GAP) | (beliefs.mean + _PLAUSIBLE_SDS * beliefs.sd > top)

@@ -16,7 +16,7 @@ from learning.facts import ArmFacts
 from learning.features import encode, to_bytes
 from learning.foretold import foretold_of
 from learning.learner import Learner
-from learning.observations import Observation
+from learning.observations import Call, Observation
 from learning.pacing import Pacer
 from learning.policies import Policy, make
 from learning.propensities import uniform_draw
@@ -260,6 +260,7 @@ class _Pass:
         def fold(target: Target, value: float) -> None:
             learner.fold(Observation(target, model, task_type, features, value, clock))
 
+        learner.fold_call(Call(model, False, clock))
         tokens, cost, latency = table.output_tokens[row], table.cost_usd[row], table.latency_s[row]
         if not math.isnan(tokens):
             fold(Target.OUTPUT_TOKENS, math.log(max(tokens, 1.0)))

@@ -10,7 +10,7 @@ from learning.drift import PATIENCE, Alarm, Watch
 from learning.facts import ArmFacts
 from learning.features import encode
 from learning.learner import Learner
-from learning.observations import Observation
+from learning.observations import Call, Observation
 from learning.policies import make
 from learning.policies.protocol import Beliefs
 from learning.propensities import best_probabilities
@@ -257,3 +257,34 @@ def test_a_fully_eager_model_is_drawn_by_its_untempered_belief() -> None:
     calm = make("thompson", floor=0.0).propensities(Beliefs(("a/a", "b/b", "c/c"), mean, sd))
     one = make("thompson", floor=0.0).propensities(Beliefs(("a/a", "b/b", "c/c"), mean, sd, np.array([0.0, 1.0, 0.0])))
     assert one[1] > calm[1]
+
+
+def test_where_few_calls_are_scored_exploring_is_narrower() -> None:
+    """Of a share of 1 in 16 the fourth root, once the 20 calls of the beginning no longer count; never below a half."""
+    learner = Learner(half_life=1e12)
+    learner.register({"a/one": ArmFacts(), "b/two": ArmFacts()})
+    assert (learner.posterior().eager == 0).all(), "nothing is known of the share"
+    for clock in range(16_000):
+        model = ("a/one", "b/two")[clock % 2]
+        learner.fold_call(Call(model, clock % 5 == 0, clock))
+        if clock % 16 < 1:
+            learner.fold(Observation(Target.QUALITY, model, "code", X, 0.5, clock))
+    np.testing.assert_allclose(learner.posterior().eager, ((1_000 + 20) / (16_000 + 20)) ** 0.25 - 1.0, rtol=1e-9)
+    for clock in range(16_000, 50_000):
+        learner.fold_call(Call("a/one", False, clock))
+    assert (learner.posterior().eager == -0.5).all()
+
+
+def test_scores_of_calls_that_nobody_told_of_leave_exploring_as_it_is() -> None:
+    learner = Learner()
+    learner.register({"a/one": ArmFacts(), "b/two": ArmFacts()})
+    assert (fold(learner, stream(1, 300, 999)).posterior().eager == 0).all()
+
+
+def test_a_belief_that_is_explored_less_is_drawn_less() -> None:
+    mean, sd, names = np.array([0.8, 0.7, 0.6]), np.array([0.05, 0.2, 0.1]), ("a/a", "b/b", "c/c")
+    thompson = make("thompson", floor=0.0)
+    calm, thrifty = (thompson.propensities(Beliefs(names, mean, sd, eager)) for eager in (0.0, -0.5))
+    kappa = 1.0 / np.sqrt(2.0 * np.log(3.0))
+    np.testing.assert_allclose(thrifty, best_probabilities(mean, 0.5 * kappa * sd), atol=1e-12)
+    assert (thrifty[1:] < calm[1:]).all()

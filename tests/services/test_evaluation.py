@@ -162,8 +162,8 @@ def test_a_higher_price_costs_more_and_drives_traffic_away(service):
 def test_models_are_dropped_and_capped(service):
     dropped = service.what_if(Candidate(without=frozenset({"acme/small"})))
     assert {t.model: t.then.mean for t in dropped.traffic}["acme/small"] == 0.0
-    capped = service.what_if(Candidate(caps={"acme/small": 0.05}))
-    assert {t.model: t.then.mean for t in capped.traffic}["acme/small"] == pytest.approx(0.05, abs=1e-6)
+    capped = service.what_if(Candidate(caps={"acme/small": 0.02}))
+    assert {t.model: t.then.mean for t in capped.traffic}["acme/small"] == pytest.approx(0.02, abs=1e-6)
     assert sum(t.then.mean for t in capped.traffic) == pytest.approx(1.0)
 
 
