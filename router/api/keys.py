@@ -10,7 +10,7 @@ from router.api.hot import answer
 from router.api.reading import read
 from router.api.schemas import KeyIn
 from router.api.services import services_of
-from router.domain.keys import ApiKey, read_budget, read_rate, read_span, shown
+from router.domain.keys import asked_for, shown
 
 
 async def list_keys(request: Request) -> Response:
@@ -32,18 +32,7 @@ async def create_key(request: Request) -> Response:
     """
     caller = await allow(request, ADMIN)
     given = await read(request, KeyIn)
-    now = time.time()
-    wanted = ApiKey(
-        id="",
-        name=given.name,
-        prefix="",
-        digest="",
-        scopes=given.scopes,
-        created_at=now,
-        expires_at=None if given.expires is None else now + read_span(given.expires),
-        rate=None if given.rate is None else read_rate(given.rate),
-        budget=None if given.budget_usd is None else read_budget(given.budget_usd),
-    )
+    wanted = asked_for(given.name, given.scopes, time.time(), expires=given.expires, rate=given.rate, budget_usd=given.budget_usd)
     made, token = await services_of(request).keys.create_for(caller, wanted)
     told = answer(shown(made, None if made.budget is None else 0.0) | {"key": token}, 201)
     told.headers["Cache-Control"] = "no-store"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from router.api.refusals import refuse
+from router.domain.budgets import MOST
 from router.domain.keys import NAME as KEY_NAME
 from router.domain.keys import Scope
 from router.domain.models import Capability, Modality
@@ -307,21 +308,21 @@ class ModelChange(Body):
         return self
 
 
-UsdLimit = Annotated[float, Field(gt=0, le=1_000_000)]
+Limit = Annotated[float, Field(gt=0, le=MOST)]
 
 
 class BudgetChange(Body):
     """Limits that change; what is left out stays. null lifts what was set here, so that the settings hold again. Days are of UTC."""
 
-    usd_per_request: UsdLimit | None = Field(default=None, description="What a request may cost on average.")
-    usd_per_day: UsdLimit | None = Field(default=None, description="What all requests of a day may cost, of all services on the log.")
+    usd_per_request: Limit | None = Field(default=None, description="What a request may cost on average.")
+    usd_per_day: Limit | None = Field(default=None, description="What all requests of a day may cost, of all services on the log.")
     exhausted: Literal["cheapest", "refuse"] | None = Field(
         default=None, description="Where the day's money is spent: the cheapest eligible model answers, or requests are refused with 429."
     )
-    exploration_quality_per_day: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
+    exploration_quality_per_day: Limit | None = Field(
         default=None, description="Expected points of quality that a day's decisions may give up to learn."
     )
-    exploration_usd_per_day: UsdLimit | None = Field(default=None, description="Expected USD that they may spend on top.")
+    exploration_usd_per_day: Limit | None = Field(default=None, description="Expected USD that they may spend on top.")
 
     @model_validator(mode="after")
     def _something(self) -> Self:

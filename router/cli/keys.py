@@ -33,20 +33,9 @@ def create(
     """Create a key and print it, this once: only its hash is kept."""
     import asyncio
 
-    from router.domain.keys import ApiKey, read_budget, read_rate, read_scopes, read_span, shown
+    from router.domain.keys import asked_for, read_scopes, shown
 
-    now = time.time()
-    wanted = ApiKey(
-        id="",
-        name=name,
-        prefix="",
-        digest="",
-        scopes=read_scopes(scope),
-        created_at=now,
-        expires_at=None if expires is None else now + read_span(expires),
-        rate=None if rate is None else read_rate(rate),
-        budget=None if budget_usd is None else read_budget(budget_usd),
-    )
+    wanted = asked_for(name, read_scopes(scope), time.time(), expires=expires, rate=rate, budget_usd=budget_usd)
     with _service(database_url, create=True) as service:
         made, token = asyncio.run(service.create(wanted))
     if as_json:

@@ -79,6 +79,24 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
+def asked_for(name: str, scopes: frozenset[Scope], now: float, *, expires: str | None, rate: str | None, budget_usd: str | None) -> ApiKey:
+    """A key to make, from what somebody wrote; whoever makes it gives it id and token.
+
+    Raises ``TaskInvalid`` naming the field.
+    """
+    return ApiKey(
+        id="",
+        name=name,
+        prefix="",
+        digest="",
+        scopes=scopes,
+        created_at=now,
+        expires_at=None if expires is None else now + read_span(expires),
+        rate=None if rate is None else read_rate(rate),
+        budget=None if budget_usd is None else read_budget(budget_usd),
+    )
+
+
 def shown(key: ApiKey, drawn_usd: float | None) -> dict[str, Any]:
     """What may be told of a key, and of what was drawn of its budget; never its digest."""
     return {
