@@ -170,24 +170,12 @@ class Run:
             self._means.purse.settle(self._reserved, 0.0)
             return
         try:
-            self._means.switching.left(tried.model)
-            took = self._part(tried)
+            attempt = self._cut(tried, Status.ERROR, type(error).__name__)
         except BaseException:
             self._done = True
             self._means.purse.settle(self._reserved, None)
             raise
-        self._finish(
-            self._attempt(
-                tried,
-                Status.ERROR,
-                latency_s=tried.elapsed_s,
-                last=True,
-                error=type(error).__name__,
-                ttft_s=tried.ttft_s,
-                estimated=True,
-                **took,
-            )
-        )
+        self._finish(attempt)
 
     async def after(self, tried: Tried, exc: AdapterError) -> None:
         """Note a failure, and turn to the next attempt.
@@ -224,11 +212,7 @@ class Run:
         """Note that the caller is gone, with the usage so far by our own count."""
         if self._done:
             return  # the whole answer was there
-        self._means.switching.left(tried.model)
-        attempt = self._attempt(
-            tried, Status.CANCELLED, latency_s=tried.elapsed_s, ttft_s=tried.ttft_s, estimated=True, **self._part(tried)
-        )
-        self._finish(attempt)
+        self._finish(self._cut(tried, Status.CANCELLED))
 
     def served(self, tried: Tried, completion: Completion) -> Served:
         """Note an answer."""
@@ -259,6 +243,13 @@ class Run:
             "reasoning_tokens": usage.reasoning_tokens if told else None,
             "cost_usd": self._means.billing.cost_of_part(tried.model, usage, self._images),
         }
+
+    def _cut(self, tried: Tried, status: Status, error: str | None = None) -> Attempt:
+        """An attempt that ended on our side, with the usage so far by our own count; no fault of the model's."""
+        self._means.switching.left(tried.model)
+        return self._attempt(
+            tried, status, latency_s=tried.elapsed_s, error=error, ttft_s=tried.ttft_s, estimated=True, **self._part(tried)
+        )
 
     def _attempt(self, tried: Tried, status: Status, **more: Any) -> Attempt:
         number, forced = len(self._made) + 1, bool(self._made) or self.decision.forced

@@ -20,7 +20,8 @@ ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt) if field.name != 
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
-_read_request = msgspec.json.Decoder(dict[str, Any]).decode
+read_request = msgspec.json.Decoder(dict[str, Any]).decode
+"""What a decision was asked, from its column."""
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_numerators = msgspec.json.Decoder(tuple[int, ...]).decode
 _read_tags = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
@@ -79,7 +80,7 @@ def read_decision(row: Row[Any] | SimpleNamespace) -> Decision:
         task_type=row.task_type,
         features_schema=row.features_schema,
         features=row.features,
-        request=_read_request(row.request),
+        request=read_request(row.request),
         eligible=_read_names(row.eligible),
         propensities=tuple([n / _UNITS for n in _read_numerators(row.propensities_q24)]),
         model=row.model,
@@ -131,11 +132,6 @@ def outcome_row(seq: int, decision_seq: int, outcome: Outcome) -> dict[str, Any]
         "images": outcome.images,
         "hardware_s": outcome.hardware_s,
     }
-
-
-def read_request(text: str) -> dict[str, Any]:
-    """What a decision was asked, from its column."""
-    return _read_request(text)
 
 
 def read_outcome(row: Row[Any], decision_id: str) -> Outcome:

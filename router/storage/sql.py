@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from router.domain.battery_runs import BatteryCell, BatteryRun, RunStatus
@@ -151,21 +152,12 @@ class SqlStore:
         model: str | None = None,
         episode_id: str | None = None,
     ) -> list[DecisionRecord]:
-        query = select(decisions).order_by(decisions.c.seq.desc()).limit(limit)
-        if before_seq is not None:
-            query = query.where(decisions.c.seq < before_seq)
-        for column, wanted in ((decisions.c.task_type, task_type), (decisions.c.model, model), (decisions.c.episode_id, episode_id)):
-            if wanted is not None:
-                query = query.where(column == wanted)
+        query = _latest(select(decisions), before_seq, limit, task_type=task_type, model=model, episode_id=episode_id)
         with self._reading() as connection:
             return read_records(connection, query)
 
     def trials(self, *, before_seq: int | None = None, limit: int = 100, task_type: str | None = None) -> list[Trial]:
-        query = TRIALS.order_by(decisions.c.seq.desc()).limit(limit)
-        if before_seq is not None:
-            query = query.where(decisions.c.seq < before_seq)
-        if task_type is not None:
-            query = query.where(decisions.c.task_type == task_type)
+        query = _latest(TRIALS, before_seq, limit, task_type=task_type)
         with self._reading() as connection:
             return read_trials(connection, query)
 
@@ -379,3 +371,14 @@ class SqlStore:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StorageUnavailable("the store is closed", remedy="start the service again")
+
+
+def _latest(query: Select[Any], before_seq: int | None, limit: int, **only: str | None) -> Select[Any]:
+    """The last decisions before a position, the latest first; ``only`` by column, None for any."""
+    query = query.order_by(decisions.c.seq.desc()).limit(limit)
+    if before_seq is not None:
+        query = query.where(decisions.c.seq < before_seq)
+    for column, wanted in only.items():
+        if wanted is not None:
+            query = query.where(decisions.c[column] == wanted)
+    return query
